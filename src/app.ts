@@ -1,0 +1,189 @@
+/** Wiring: everything that one sidecar is made of, opened in order and closed in reverse. */
+import { existsSync, readFileSync } from 'node:fs';
+import type { FastifyInstance } from 'fastify';
+import { openDecisionLog } from './audit/decision-log.ts';
+import { createMetrics } from './audit/metrics.ts';
+import { createCheck } from './check/check.ts';
+import type { Config } from './config.ts';
+import { type ActionsOptions, emptyActions, readActions } from './actions-file.ts';
+import type { ActionTable } from './core/action.ts';
+import type { Settings } from './core/facts.ts';
+import type { PolicySet } from './core/policy.ts';
+import type { Now } from './core/time.ts';
+import type { TokenIssuer } from './credentials/access-token.ts';
+import { createCredentials } from './credentials/credentials.ts';
+import { type Keys, fixedKeys, readKeySet } from './credentials/keys.ts';
+import { createRemoteKeys } from './credentials/remote-keys.ts';
+import { sha256 } from './digest.ts';
+import { loadPolicies } from './engines/load.ts';
+import { createCheckListener } from './http/check-listener.ts';
+import { createControlListener } from './http/control-listener.ts';
+import { createIds } from './ids.ts';
+import { openSqliteStore } from './mandates/sqlite/store.ts';
+import { readOperatorToken } from './operator-token.ts';
+import { ConfigurationError, readBounded } from './reading.ts';
+
+export interface AppParts {
+  readonly version: string;
+  readonly now: Now;
+  /** Operational log; `error` may be anything, and only its message is kept. */
+  readonly complain: (what: string, error?: unknown) => void;
+  readonly isShuttingDown: () => boolean;
+}
+
+export interface App {
+  readonly check: FastifyInstance;
+  readonly control: FastifyInstance;
+  readonly warnings: readonly string[];
+  readonly close: () => Promise<void>;
+}
+
+/** Opens all but the listeners. Throws `ConfigurationError` with what must be mended. */
+export async function openApp(config: Config, parts: AppParts): Promise<App> {
+  const { now, complain, version } = parts;
+  const { table, text: actions_text } = actionsOf(config);
+  const policies = await policiesOf(config, table, actions_text, parts);
+  const issuers = issuersOf(config, parts);
+  const isOperator = readOperatorToken(config.control.token_file);
+  const opened = await openSqliteStore({ path: config.store.path, issuer: config.issuer, now, complain });
+  if (!opened.ok) throw new ConfigurationError([`store: ${opened.error}`]);
+  const { store } = opened;
+  const log = openLog(config.log.decisions);
+
+  const ids = createIds();
+  const settings = settingsOf(config);
+  const away = () => [...issuers.values()].map(({ name, keys }) => ({ name, trouble: keys.trouble(now()) }));
+  const metrics = createMetrics({
+    version,
+    policy_revision: () => policies.set.revision,
+    store: store.health,
+    keys_away: () => away().map(({ name, trouble }) => ({ name, away: trouble !== undefined })),
+  });
+  let sequence = 0;
+  const check = createCheck({
+    credentials: createCredentials({ issuers, clock_tolerance_s: config.clock_tolerance_s }),
+    mandates: store,
+    policies: { current: () => policies.set },
+    ids,
+    settings,
+    deadline_ms: config.check.deadline_ms,
+    now,
+    actions: table,
+    digest: sha256,
+    sinks: [log, metrics],
+    emitter: { id: ids.emitter(), next: () => (sequence += 1) },
+    complain,
+  });
+  return {
+    check: createCheckListener({
+      check,
+      now,
+      tls: config.check.tls,
+      deny_detail: config.check.deny_detail,
+      realms: settings.realms,
+      forward_reference: config.check.forward_reference,
+      scheme: config.check.scheme,
+      complain,
+    }),
+    control: createControlListener({
+      tls: config.control.tls,
+      store,
+      now,
+      digest: sha256,
+      operator: { iss: config.issuer, sub: 'operator' },
+      ids,
+      policy_revision: () => policies.set.revision,
+      written: metrics.written,
+      isOperator,
+      store_health: store.health,
+      isShuttingDown: parts.isShuttingDown,
+      troubles: () =>
+        away().flatMap(({ name, trouble }) =>
+          trouble === undefined ? [] : [`credentials ${name}: ${trouble}`],
+        ),
+      metrics: metrics.render,
+      complain,
+    }),
+    warnings: policies.warnings,
+    close: async () => {
+      for (const { keys } of issuers.values()) keys.close();
+      await store.close();
+      log.close();
+    },
+  };
+}
+
+function actionsOf(config: Config): { readonly table: ActionTable; readonly text: string } {
+  const options: ActionsOptions = {
+    scheme: config.check.scheme,
+    is_cedar_bound: config.policies.cedar !== undefined,
+  };
+  const { path, is_given } = config.actions_file;
+  if (!is_given && !existsSync(path)) return { table: emptyActions(options), text: '' };
+  return { table: readActions(path, options), text: readFileSync(path, 'utf8') };
+}
+
+async function policiesOf(
+  config: Config,
+  actions: ActionTable,
+  actions_text: string,
+  { now, complain }: AppParts,
+): Promise<{ readonly set: PolicySet; readonly warnings: readonly string[] }> {
+  const { cedar, opa } = config.policies;
+  const loaded = await loadPolicies(
+    {
+      actions,
+      actions_text,
+      ...(cedar === undefined ? {} : { cedar }),
+      ...(opa === undefined ? {} : { opa }),
+    },
+    { digest: sha256, mono_ms: () => now().mono_ms, complain },
+  );
+  if (!loaded.ok) throw new ConfigurationError(loaded.errors);
+  return loaded;
+}
+
+function issuersOf(config: Config, parts: AppParts): ReadonlyMap<string, TokenIssuer> {
+  const issuers = config.credentials.map((entry, index): TokenIssuer => {
+    const { name, issuer, audiences, algorithms, token_types } = entry;
+    return { name, issuer, audiences, algorithms, token_types, keys: keysOf(entry, index, parts) };
+  });
+  return new Map(issuers.map((issuer) => [issuer.issuer, issuer]));
+}
+
+function keysOf(
+  { name, jwks }: Config['credentials'][number],
+  index: number,
+  { now, complain }: AppParts,
+): Keys {
+  if ('uri' in jwks) {
+    return createRemoteKeys({
+      ...jwks,
+      now,
+      fetch,
+      complain: (what) => complain(`credentials ${name}: ${what}`),
+    });
+  }
+  const read = readKeySet(readBounded(jwks.file, 'the key set'));
+  if (!read.ok)
+    throw new ConfigurationError([`credentials.${index}.jwks.file: \`${jwks.file}\`: ${read.error}`]);
+  return fixedKeys(read.keySet);
+}
+
+function settingsOf(config: Config): Settings {
+  return {
+    budgets: config.budgets,
+    permit_validity_ms: config.permit_validity_ms,
+    realms: new Map(config.credentials.map(({ issuer, name }) => [issuer, name])),
+  };
+}
+
+function openLog(target: string) {
+  try {
+    return openDecisionLog(target);
+  } catch (error) {
+    throw new ConfigurationError([
+      `log.decisions: \`${target}\` cannot be opened: ${(error as Error).message}`,
+    ]);
+  }
+}

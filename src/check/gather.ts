@@ -1,0 +1,76 @@
+/** Gathers the facts of one check: the only I/O before the decision, all of it under one deadline. */
+import type { Action } from '../core/action.ts';
+import { budgetOf } from '../core/classes.ts';
+import type { CredentialFact } from '../core/credential.ts';
+import type { Facts, MandateFact, Settings } from '../core/facts.ts';
+import { type Resolved, resolveReference } from '../core/reference.ts';
+import type { CheckRequest } from '../core/request.ts';
+import type { Now } from '../core/time.ts';
+import { within } from './deadline.ts';
+import type { Credentials, Ids, MandateView, Policies, Proving } from './ports.ts';
+
+export interface Gathering {
+  readonly credentials: Credentials;
+  readonly mandates: MandateView;
+  readonly policies: Policies;
+  readonly ids: Ids;
+  readonly settings: Settings;
+  readonly deadline_ms: number;
+  readonly now: Now;
+}
+
+const LATE_CREDENTIAL: CredentialFact = { verdict: 'unverifiable', detail: 'verification took too long' };
+const LATE_MANDATE: MandateFact = { kind: 'unreadable', detail: 'the mandate could not be read in time' };
+const NOT_ASKED: MandateFact = { kind: 'not_asked' };
+
+export async function gather(request: CheckRequest, action: Action, parts: Gathering): Promise<Facts> {
+  const budget_ms = budgetOf(action.class, parts.settings.budgets);
+  const isReadable = action.fault?.reason !== 'malformed_request';
+  const proving =
+    isReadable && budget_ms !== undefined
+      ? parts.mandates.prove({ budget_ms, arrived: request.arrived })
+      : undefined;
+  const credential = isReadable ? await verify(request, parts) : LATE_CREDENTIAL;
+  const reference = proving === undefined ? undefined : referenceOf(credential, request);
+  const mandate = await find(reference, proving, request, parts);
+  return {
+    decision_id: parts.ids.decision(),
+    door: request.door,
+    arrived: request.arrived,
+    decided: parts.now(),
+    action,
+    credential,
+    reference,
+    mandate,
+    min_version: request.min_version,
+    policies: parts.policies.current(),
+    settings: parts.settings,
+  };
+}
+
+function verify(request: CheckRequest, parts: Gathering): Promise<CredentialFact> {
+  const { presented, arrived } = request;
+  return within(parts.credentials.verify(presented, arrived), parts.deadline_ms, () => LATE_CREDENTIAL);
+}
+
+/** A reference is looked for only behind a usable credential: nothing else may learn of a mandate. */
+function referenceOf(credential: CredentialFact, request: CheckRequest): Resolved | undefined {
+  if (credential.verdict !== 'usable') return undefined;
+  return resolveReference(
+    credential.mission,
+    request.selected,
+    request.door === 'envoy' ? 'header' : 'question',
+  );
+}
+
+function find(
+  reference: Resolved | undefined,
+  proving: Proving | undefined,
+  request: CheckRequest,
+  parts: Gathering,
+): Promise<MandateFact> {
+  if (proving === undefined || reference === undefined || 'reason' in reference)
+    return Promise.resolve(NOT_ASKED);
+  const spent_ms = parts.now().mono_ms - request.arrived.mono_ms;
+  return within(proving.find(reference.reference), parts.deadline_ms - spent_ms, () => LATE_MANDATE);
+}

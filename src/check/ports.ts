@@ -1,0 +1,117 @@
+/**
+ * The contracts that the check needs fulfilled, types only. Adapters fulfil them and never import each other; none of
+ * them throws towards the check: what fails outside comes back as a fact.
+ */
+import type { CredentialFact, Presented } from '../core/credential.ts';
+import type { RecordedDecision } from '../core/decision.ts';
+import type { MandateFact } from '../core/facts.ts';
+import type { ViewProof } from '../core/freshness.ts';
+import type { Position } from '../core/mandate/events.ts';
+import type { Command, Receipt, Refusal } from '../core/mandate/operate.ts';
+import type { MandateRecord, Proposal } from '../core/mandate/record.ts';
+import type { PolicySet } from '../core/policy.ts';
+import type { Reference } from '../core/reference.ts';
+import type { Instant } from '../core/time.ts';
+
+/** `src/credentials`: verifies what a request presents. Resolves at once where nothing must be fetched. */
+export interface Credentials {
+  readonly verify: (presented: Presented, at: Instant) => CredentialFact | Promise<CredentialFact>;
+}
+
+export interface ViewNeed {
+  /** Staleness budget of the action's class, milliseconds; 0 asks for a barrier sent after `arrived`. */
+  readonly budget_ms: number;
+  readonly arrived: Instant;
+}
+
+/** `src/mandates`, as checks see it: the one read path, whatever the engine. */
+export interface MandateView {
+  /**
+   * Starts establishing that the view is recent enough; for budget 0 that is a barrier, begun at arrival, beside
+   * the verification of the credential.
+   */
+  readonly prove: (need: ViewNeed) => Proving;
+}
+
+export interface Proving {
+  /** The mandate and its ancestors as the view has them, with what the view can prove of its age. */
+  readonly find: (reference: Reference) => Promise<MandateFact>;
+}
+
+/** How far a write must have come before it is answered. */
+export const ACKNOWLEDGEMENTS = ['applied', 'durable', 'enforced'] as const;
+export type Acknowledgement = (typeof ACKNOWLEDGEMENTS)[number];
+
+export type WriteResult =
+  | {
+      readonly ok: true;
+      /** The level that was reached. */
+      readonly acknowledged: Acknowledgement;
+      /** Freshness token: a view at or past this position has seen the write. */
+      readonly position: Position;
+      readonly mandate?: MandateRecord;
+      readonly proposal?: Proposal;
+      /** Of an operation; the first answer again where a nonce was repeated. */
+      readonly receipt?: Receipt;
+    }
+  | ({ readonly ok: false } & Refusal);
+
+export type ProposalResult =
+  | { readonly ok: true; readonly proposal: Proposal | undefined }
+  | ({ readonly ok: false } & Refusal);
+
+export interface Page {
+  readonly items: readonly MandateRecord[];
+  readonly next_cursor?: string;
+}
+
+export interface MandateFilter {
+  readonly subject?: string;
+  readonly client_id?: string;
+  readonly state?: string;
+  readonly parent?: string;
+}
+
+export type StoreHealth =
+  { readonly ok: true } | { readonly ok: false; readonly fatal: boolean; readonly detail: string };
+
+/**
+ * `src/mandates`, whole. Every engine fulfils it and passes `test/store/acceptance.ts`. Asynchronous throughout: an
+ * engine may be a network away. A write is durable before it resolves, and a failure of the store is a refusal with
+ * reason `unavailable`, never an exception.
+ */
+export interface MandateStore extends MandateView {
+  readonly write: (command: Command, acknowledge: Acknowledgement) => Promise<WriteResult>;
+  /** A round trip to the owner of the log: proof that the view is current as of now, or the reason why not. */
+  readonly barrier: () => Promise<ViewProof | { readonly refused: string }>;
+  readonly lineage: (id: string) => Promise<readonly MandateRecord[] | undefined>;
+  readonly proposal: (submission_id: string) => Promise<ProposalResult>;
+  readonly list: (
+    filter: MandateFilter,
+    limit: number,
+    cursor: string | undefined,
+    at: Instant,
+  ) => Promise<Page>;
+  readonly health: () => StoreHealth;
+  readonly close: () => Promise<void>;
+}
+
+/** `src/engines`: the policy set that serves now; a reload replaces it whole, and a check keeps the one it began with. */
+export interface Policies {
+  readonly current: () => PolicySet;
+}
+
+export interface Recorded {
+  readonly decision: RecordedDecision;
+  readonly duration_ms: number;
+}
+
+/** `src/audit`: where decisions go. A sink that cannot take one throws, and the decision is then not an allow. */
+export interface DecisionSink {
+  readonly write: (recorded: Recorded) => void;
+}
+
+/** Random identifiers, 128 bits or more. */
+export interface Ids {
+  readonly decision: () => string;
+}

@@ -1,0 +1,73 @@
+/** Records a decision and answers it. What happens here may only make the decision stricter. */
+import { expirePermit, refuseAfterwards } from '../core/decide.ts';
+import type { Decision, RecordedDecision } from '../core/decision.ts';
+import type { Facts } from '../core/facts.ts';
+import { stopFor } from '../core/mandate/life.ts';
+import type { CheckRequest } from '../core/request.ts';
+import { type Instant, type Now, formatTime } from '../core/time.ts';
+import type { DecisionSink, Ids, Policies } from './ports.ts';
+
+export interface Recording {
+  readonly sinks: readonly DecisionSink[];
+  readonly emitter: Emitter;
+  readonly ids: Ids;
+  readonly policies: Policies;
+  readonly now: Now;
+  /** Told of defects and of sinks that fail; never of a token or a path. */
+  readonly complain: (what: string, error: unknown) => void;
+}
+
+/** This sidecar, and the count of decisions it has made: a gap in the log is a decision that was lost. */
+export interface Emitter {
+  readonly id: string;
+  readonly next: () => number;
+}
+
+export function record(decision: Decision, facts: Facts, parts: Recording): RecordedDecision {
+  const at = parts.now();
+  return write(expirePermit(decision, facts, at), facts.arrived, at, parts);
+}
+
+function write(decision: Decision, arrived: Instant, at: Instant, parts: Recording): RecordedDecision {
+  const { id: emitter, next } = parts.emitter;
+  const recorded: RecordedDecision = { ...decision, emitter, sequence: next() };
+  const duration_ms = at.mono_ms - arrived.mono_ms;
+  try {
+    for (const sink of parts.sinks) sink.write({ decision: recorded, duration_ms });
+    return recorded;
+  } catch (error) {
+    // A decision that cannot be recorded is not an allow.
+    parts.complain('a decision could not be recorded', error);
+    if (decision.effect === 'deny') return recorded;
+    return {
+      ...refuseAfterwards(decision, 'internal_error', 'the decision could not be recorded'),
+      emitter,
+      sequence: recorded.sequence,
+    };
+  }
+}
+
+/** The deny of a check that broke: nothing that was established before the defect is relied on. */
+export function recordFailure(request: CheckRequest, error: unknown, parts: Recording): RecordedDecision {
+  parts.complain('a check failed', error);
+  const at = parts.now();
+  const notEvaluated = { verdict: 'not_evaluated' } as const;
+  const decision: Decision = {
+    decision_id: parts.ids.decision(),
+    effect: 'deny',
+    reason: 'internal_error',
+    detail: 'the decision could not be formed',
+    check_point: request.check_point,
+    credential: notEvaluated,
+    mandate: notEvaluated,
+    request: notEvaluated,
+    action: { name: 'unknown', class: 'privileged_administration', class_source: 'unmapped' },
+    policy_revision: parts.policies.current().revision,
+    freshness: { source: 'none' },
+    stop: stopFor('active'),
+    obligations: [],
+    next_action: 'retry',
+    evaluated_at: formatTime(at.wall_ms),
+  };
+  return write(decision, request.arrived, at, parts);
+}

@@ -1,0 +1,242 @@
+/** Configuration: parsed once, every key checked, then frozen. Unknown keys and unsafe combinations stop the start. */
+import { dirname, isAbsolute, resolve } from 'node:path';
+import { z } from 'zod';
+import { parseDuration } from './core/time.ts';
+import { normaliseAuthority } from './core/uri.ts';
+import { ConfigurationError, readYaml } from './reading.ts';
+
+export type Listen =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string };
+
+const listen = z.string().transform((text, context): Listen => {
+  if (text.startsWith('unix:')) return { kind: 'unix', path: text.slice('unix:'.length) };
+  const match = /^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})$/.exec(text);
+  if (match !== null && Number(match[2]) <= 65535) {
+    return { kind: 'tcp', host: match[1]!.replace(/^\[|\]$/g, ''), port: Number(match[2]) };
+  }
+  context.addIssue({ code: 'custom', message: 'expected `HOST:PORT` or `unix:PATH`' });
+  return z.NEVER;
+});
+
+const duration = z.string().transform((text, context): number => {
+  const parsed = parseDuration(text);
+  if (parsed !== undefined) return parsed;
+  context.addIssue({ code: 'custom', message: 'expected a duration such as `250ms`, `2s`, `5m` or `1h`' });
+  return z.NEVER;
+});
+
+/** A budget may be tightened, never widened. */
+const budget = (most_ms: number, text: string) =>
+  duration.refine((ms) => ms <= most_ms, `expected at most \`${text}\`: a budget may only be tightened`);
+
+const url = z
+  .string()
+  .max(512)
+  .regex(/^https?:\/\/[\x21-\x7e]+$/, 'expected a URL')
+  .refine((text) => URL.canParse(text) && !/[?#]/.test(text), 'expected a URL without query and fragment');
+
+/** Settings that a later version serves: named here so that nobody relies on one that does nothing. */
+const notYet = <const T extends string>(only: T) =>
+  z.literal(only, `expected \`${only}\`: nothing else is served by this version`).default(only as never);
+const emptyYet = z.array(z.never('expected an empty list: this is not served by this version')).default([]);
+
+const path = z.string().min(1, 'expected a path');
+const tls = z.strictObject({ cert: path, key: path, client_ca: path.optional() });
+
+const ASYMMETRIC = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+] as const;
+
+const origin = z.string().transform((text, context): string => {
+  const match = /^(https?):\/\/([^/?#]+)\/?$/.exec(text);
+  const authority = match === null ? { refused: '' } : normaliseAuthority(match[2]!, match[1]!);
+  if (match !== null && typeof authority === 'string') return `${match[1]!}://${authority}`;
+  context.addIssue({ code: 'custom', message: 'expected an origin such as `https://git.example`' });
+  return z.NEVER;
+});
+
+const jwks = z.union(
+  [
+    z.strictObject({ file: path }),
+    z.strictObject({
+      uri: z.string().max(2048),
+      min_interval_ms: z.int().min(100).max(3_600_000).default(30_000),
+      max_age_ms: z.int().min(1000).max(86_400_000).default(600_000),
+    }),
+  ],
+  'expected `{file}`, or `{uri, min_interval_ms, max_age_ms}`',
+);
+
+const credential = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{1,64}$/, 'expected a short name of letters, digits, `.`, `_` or `-`'),
+  issuer: z.string().min(1).max(512),
+  audiences: z.array(z.string().min(1)).min(1, 'expected at least one audience'),
+  jwks,
+  algorithms: z.array(z.enum(ASYMMETRIC)).min(1, 'expected at least one asymmetric algorithm'),
+  token_types: z.array(z.string().min(1).toLowerCase()).min(1).default(['at+jwt']),
+});
+
+const file = z.strictObject({
+  issuer: url,
+  check: z
+    .strictObject({
+      listen: listen.prefault('127.0.0.1:9191'),
+      tls: tls.optional(),
+      deadline_ms: z.int().min(1).max(10_000).default(150),
+      scheme: z.enum(['http', 'https']).default('https'),
+      trusted_proxies: emptyYet,
+      request_ids: notYet('untrusted'),
+      forward_reference: z.array(origin).default([]),
+      deny_detail: z.enum(['full', 'reason']).default('full'),
+      shutdown_grace_ms: z.int().min(0).max(600_000).default(10_000),
+    })
+    .prefault({}),
+  control: z
+    .strictObject({
+      listen: listen.prefault('127.0.0.1:9192'),
+      tls: tls.optional(),
+      issuers: emptyYet,
+      token_file: path.optional(),
+    })
+    .prefault({}),
+  store: z
+    .strictObject({
+      engine: z
+        .literal('sqlite', 'expected `sqlite`: no other engine is served by this version')
+        .default('sqlite'),
+      path: path.default('data'),
+    })
+    .prefault({}),
+  budgets: z
+    .strictObject({
+      consequential_read: budget(60_000, '60s').prefault('60s'),
+      consequential_write: budget(15_000, '15s').prefault('15s'),
+    })
+    .prefault({}),
+  permit_validity_ms: z.int().min(1).max(10_000).default(1000),
+  settle_within: notYet('60s'),
+  clock_tolerance_s: z.int().min(0).max(60).default(5),
+  actors: notYet('optional'),
+  credentials: z.array(credential).min(1, 'expected at least one credential issuer'),
+  actions: path.optional(),
+  policies: z
+    .strictObject({ cedar: path.optional(), opa: path.optional() })
+    .refine(({ cedar, opa }) => cedar !== undefined || opa !== undefined, 'expected `cedar`, `opa` or both'),
+  log: z.strictObject({ decisions: path.default('stdout') }).prefault({}),
+});
+
+type FileConfig = z.output<typeof file>;
+
+export type Config = Readonly<
+  FileConfig & {
+    readonly control: FileConfig['control'] & { readonly token_file: string };
+    /** `is_given`: a table that is named must be there; the default one may be absent. */
+    readonly actions_file: { readonly path: string; readonly is_given: boolean };
+  }
+>;
+
+export interface ConfigOptions {
+  /** `mandated dev`: keys may come over plain http from loopback. */
+  readonly is_dev: boolean;
+}
+
+/** Reads a configuration file; throws `ConfigurationError` with every problem it has. */
+export function readConfig(name: string, options: ConfigOptions): Config {
+  const parsed = readYaml(name, 'the configuration', file);
+  const problems = [...listenProblems(parsed), ...credentialProblems(parsed, options)];
+  if (problems.length > 0) throw new ConfigurationError(problems.map((problem) => `${name}: ${problem}`));
+  return deepFreeze(withPaths(parsed, dirname(resolve(name))));
+}
+
+/** Relative paths are relative to the file that names them. */
+function withPaths(config: FileConfig, base: string): Config {
+  const at = (text: string): string => (isAbsolute(text) ? text : resolve(base, text));
+  const maybe = <K extends string>(key: K, text: string | undefined) =>
+    (text === undefined ? {} : { [key]: at(text) }) as { [P in K]?: string };
+  const tlsAt = (own: FileConfig['check']['tls']) =>
+    own === undefined
+      ? {}
+      : { tls: { cert: at(own.cert), key: at(own.key), ...maybe('client_ca', own.client_ca) } };
+  const listenAt = (own: Listen): Listen =>
+    own.kind === 'unix' ? { kind: 'unix', path: at(own.path) } : own;
+  const { check, control, store, policies, log } = config;
+  const { tls: checkTls, ...checkRest } = check;
+  const { tls: controlTls, ...controlRest } = control;
+  return {
+    ...config,
+    check: { ...checkRest, ...tlsAt(checkTls), listen: listenAt(check.listen) },
+    control: {
+      ...controlRest,
+      ...tlsAt(controlTls),
+      listen: listenAt(control.listen),
+      token_file: at(control.token_file ?? `${store.path}/control-token`),
+    },
+    store: { ...store, path: at(store.path) },
+    credentials: config.credentials.map((each) =>
+      'file' in each.jwks ? { ...each, jwks: { file: at(each.jwks.file) } } : each,
+    ),
+    actions_file: {
+      path: at(config.actions ?? 'policies/actions.yaml'),
+      is_given: config.actions !== undefined,
+    },
+    policies: { ...maybe('cedar', policies.cedar), ...maybe('opa', policies.opa) },
+    log: { decisions: log.decisions === 'stdout' ? 'stdout' : at(log.decisions) },
+  };
+}
+
+function listenProblems(config: FileConfig): string[] {
+  return (['check', 'control'] as const).flatMap((name) => {
+    const { listen: at, tls: own } = config[name];
+    if (at.kind === 'unix' || own !== undefined || isLoopback(at.host)) return [];
+    return [
+      `${name}.listen: plaintext is for loopback and unix sockets only: give \`${name}.tls\`, or listen on 127.0.0.1`,
+    ];
+  });
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+}
+
+function credentialProblems(config: FileConfig, options: ConfigOptions): string[] {
+  const problems: string[] = [];
+  for (const [index, each] of config.credentials.entries()) {
+    const earlier = config.credentials.slice(0, index);
+    if (earlier.some(({ issuer }) => issuer === each.issuer))
+      problems.push(`credentials.${index}.issuer: the same issuer twice`);
+    if (earlier.some(({ name }) => name === each.name))
+      problems.push(`credentials.${index}.name: the same name twice`);
+    if ('uri' in each.jwks && !isAcceptableSource(each.jwks.uri, options)) {
+      problems.push(`credentials.${index}.jwks.uri: expected an https URL without userinfo and fragment`);
+    }
+  }
+  return problems;
+}
+
+function isAcceptableSource(uri: string, { is_dev }: ConfigOptions): boolean {
+  const parsed = URL.parse(uri);
+  if (parsed === null || parsed.username !== '' || parsed.password !== '' || parsed.hash !== '') return false;
+  if (parsed.protocol === 'https:') return true;
+  return is_dev && parsed.protocol === 'http:' && isLoopback(parsed.hostname.replace(/^\[|\]$/g, ''));
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const member of Object.values(value)) deepFreeze(member);
+  }
+  return value;
+}

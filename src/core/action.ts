@@ -1,0 +1,299 @@
+/** What a request means: its check point, action, resource, class and parameters. A table, not branches. */
+import { type ActionClass, widest } from './classes.ts';
+import type { JsonObject } from './json.ts';
+import { canonicalJson } from './json.ts';
+import { coversAction } from './mandate/authority.ts';
+import type { Digest } from './mandate/record.ts';
+import {
+  type ParameterRule,
+  type ParameterValues,
+  type Read,
+  fitsCedarDecimal,
+  readHttpParameters,
+  readQuestionParameters,
+} from './parameters.ts';
+import type { CheckPoint, CheckRequest, HttpRequest, Question } from './request.ts';
+import { type ResourceUri, judgePath, normaliseAuthority, parseResource, splitTarget } from './uri.ts';
+
+export type { CheckPoint } from './request.ts';
+export type { ParameterValues } from './parameters.ts';
+
+export type PathSegment =
+  | { readonly kind: 'literal'; readonly text: string }
+  | { readonly kind: 'any'; readonly name: string }
+  /** The last one only: whatever follows, nothing included. */
+  | { readonly kind: 'rest' };
+
+export interface HttpMatch {
+  readonly kind: 'http';
+  /** Undefined: every method. */
+  readonly methods: ReadonlySet<string> | undefined;
+  readonly host: string | undefined;
+  readonly path: readonly PathSegment[];
+}
+
+export interface OperationRule {
+  readonly match: HttpMatch | { readonly kind: 'tool'; readonly tool: string };
+  /** Undefined: `http.` and the method. */
+  readonly action: string | undefined;
+  /** Template over the path's names; undefined: the target itself. */
+  readonly resource: string | undefined;
+  /** Undefined: the widest the operation can reach. */
+  readonly class: ActionClass | undefined;
+  readonly parameters: readonly ParameterRule[];
+}
+
+/** What native questions find under an action's name: the widest class and the parameters of all its operations. */
+export interface NamedAction {
+  readonly class: ActionClass;
+  readonly parameters: readonly ParameterRule[];
+}
+
+export interface ActionTable {
+  readonly scheme: 'http' | 'https';
+  readonly unmapped: 'http' | 'deny';
+  readonly floors: readonly { readonly action: string; readonly class: ActionClass }[];
+  readonly operations: readonly OperationRule[];
+  readonly named: ReadonlyMap<string, NamedAction>;
+  /** Cedar is configured, so decimals must be such as Cedar holds. */
+  readonly is_cedar_bound: boolean;
+}
+
+export type ClassSource = 'operation' | 'unmapped' | 'floor' | 'question';
+
+export interface ActionFault {
+  readonly reason: 'malformed_request' | 'parameter_violation' | 'resource_policy';
+  readonly detail: string;
+}
+
+export interface Action {
+  readonly check_point: CheckPoint;
+  readonly name: string;
+  /** Families it belongs to, nearest first: `repo.*`. */
+  readonly families: readonly string[];
+  readonly class: ActionClass;
+  readonly class_source: ClassSource;
+  /** Undefined where the request is malformed. */
+  readonly resource: ResourceUri | undefined;
+  readonly request: {
+    readonly method: string;
+    readonly scheme: string;
+    readonly host: string;
+    readonly path: string;
+  };
+  readonly parameters: ParameterValues;
+  /** From `consequential_write` up: what the decision is bound to. */
+  readonly parameter_digest: string | undefined;
+  readonly fault: ActionFault | undefined;
+}
+
+const NO_REQUEST = { method: '', scheme: '', host: '', path: '' };
+
+/** Total: whatever arrives has a meaning, if only that of a fault. */
+export function classify(request: CheckRequest, table: ActionTable, digest: Digest): Action {
+  return request.door === 'envoy'
+    ? classifyHttp(request, table, digest)
+    : classifyQuestion(request, table, digest);
+}
+
+function classifyHttp(request: HttpRequest, table: ActionTable, digest: Digest): Action {
+  const { path: rawPath, query } = splitTarget(request.target);
+  const path = judgePath(rawPath);
+  const authority =
+    request.host === undefined ? { refused: 'no host' } : normaliseAuthority(request.host, table.scheme);
+  if (request.malformed !== undefined) return malformedAction(request, request.malformed);
+  if (typeof path !== 'string') return malformedAction(request, path.refused);
+  if (typeof authority !== 'string') return malformedAction(request, authority.refused);
+
+  const target: ResourceUri = {
+    scheme: table.scheme,
+    authority,
+    path,
+    uri: `${table.scheme}://${authority}${path}`,
+  };
+  const found = findOperation(request.method, target, table);
+  const { name, ...graded } = grade(request, found?.rule, table);
+  const resource = found?.rule.resource === undefined ? target : expand(found.rule.resource, found.names);
+  const read: Read =
+    found === undefined
+      ? { values: {}, plain: {} }
+      : readHttpParameters(found.rule.parameters, request, query, found.names);
+  const bound =
+    'plain' in read && found !== undefined ? read.plain : unmappedParameters(request, target, query, digest);
+  return {
+    check_point: request.check_point,
+    name,
+    families: familiesOf(name),
+    ...graded,
+    resource: 'refused' in resource ? undefined : resource,
+    request: { method: request.method, scheme: table.scheme, host: authority, path },
+    ...parametersOf(read, bound, graded.class, table, digest),
+    ...(found === undefined && table.unmapped === 'deny'
+      ? { fault: { reason: 'resource_policy' as const, detail: 'the request is not mapped to an action' } }
+      : {}),
+    ...('refused' in resource
+      ? { fault: { reason: 'malformed_request' as const, detail: `the resource is ${resource.refused}` } }
+      : {}),
+  };
+}
+
+function malformedAction(request: HttpRequest, detail: string): Action {
+  const name = `http.${request.method.toLowerCase()}`;
+  return {
+    check_point: request.check_point,
+    name,
+    families: familiesOf(name),
+    class: unmappedClass(request.method),
+    class_source: 'unmapped',
+    resource: undefined,
+    request: NO_REQUEST,
+    parameters: {},
+    parameter_digest: undefined,
+    fault: { reason: 'malformed_request', detail },
+  };
+}
+
+function unmappedClass(method: string): ActionClass {
+  return method === 'GET' || method === 'HEAD' ? 'consequential_read' : 'irreversible_action';
+}
+
+interface FoundOperation {
+  readonly rule: OperationRule;
+  readonly names: ReadonlyMap<string, string>;
+}
+
+function findOperation(method: string, target: ResourceUri, table: ActionTable): FoundOperation | undefined {
+  const segments = target.path.slice(1).split('/');
+  for (const rule of table.operations) {
+    if (rule.match.kind !== 'http') continue;
+    const { methods, host, path } = rule.match;
+    if (methods !== undefined && !methods.has(method)) continue;
+    if (host !== undefined && host !== target.authority) continue;
+    const names = matchPath(path, segments);
+    if (names !== undefined) return { rule, names };
+  }
+  return undefined;
+}
+
+function matchPath(
+  pattern: readonly PathSegment[],
+  segments: readonly string[],
+): ReadonlyMap<string, string> | undefined {
+  const names = new Map<string, string>();
+  for (const [at, part] of pattern.entries()) {
+    if (part.kind === 'rest') return names;
+    const segment = segments[at];
+    if (segment === undefined) return undefined;
+    if (part.kind === 'literal') {
+      if (segment !== part.text) return undefined;
+    } else {
+      if (segment === '') return undefined;
+      names.set(part.name, segment);
+    }
+  }
+  return segments.length === pattern.length ? names : undefined;
+}
+
+function expand(template: string, names: ReadonlyMap<string, string>): ResourceUri | { refused: string } {
+  return parseResource(template.replace(/\{([^}]*)\}/g, (_, name: string) => names.get(name) ?? ''));
+}
+
+interface Graded {
+  readonly name: string;
+  readonly class: ActionClass;
+  readonly class_source: ClassSource;
+}
+
+function grade(request: HttpRequest, rule: OperationRule | undefined, table: ActionTable): Graded {
+  const name = rule?.action ?? `http.${request.method.toLowerCase()}`;
+  const own: Graded =
+    rule?.class === undefined
+      ? { name, class: unmappedClass(request.method), class_source: 'unmapped' }
+      : { name, class: rule.class, class_source: 'operation' };
+  return raise(own, floorOf(name, table), 'floor');
+}
+
+function floorOf(name: string, table: ActionTable): ActionClass | undefined {
+  let floor: ActionClass | undefined;
+  for (const each of table.floors) {
+    if (coversAction(each.action, name)) floor = floor === undefined ? each.class : widest(floor, each.class);
+  }
+  return floor;
+}
+
+function raise(graded: Graded, to: ActionClass | undefined, source: ClassSource): Graded {
+  if (to === undefined || widest(graded.class, to) === graded.class) return graded;
+  return { ...graded, class: to, class_source: source };
+}
+
+/** `repo.refs.push` is in `repo.refs.*` and in `repo.*`. */
+export function familiesOf(name: string): readonly string[] {
+  const families: string[] = [];
+  for (let at = name.lastIndexOf('.'); at > 0; at = name.lastIndexOf('.', at - 1)) {
+    families.push(`${name.slice(0, at)}.*`);
+  }
+  return families;
+}
+
+function classifyQuestion(question: Question, table: ActionTable, digest: Digest): Action {
+  const { name } = question.action;
+  const named = table.named.get(name);
+  const isRead = name === 'http.get' || name === 'http.head';
+  let graded: Graded =
+    named === undefined
+      ? { name, class: isRead ? 'consequential_read' : 'irreversible_action', class_source: 'unmapped' }
+      : { name, class: named.class, class_source: 'operation' };
+  // What is harmless on one mapped path is not so on whatever resource a question names.
+  graded = raise(graded, 'consequential_read', 'floor');
+  graded = raise(graded, floorOf(name, table), 'floor');
+  graded = raise(graded, question.action.class, 'question');
+  const resource = parseResource(question.resource);
+  const read = readQuestionParameters(named?.parameters ?? [], question.parameters);
+  return {
+    check_point: question.check_point,
+    name,
+    families: familiesOf(name),
+    class: graded.class,
+    class_source: graded.class_source,
+    resource: 'refused' in resource ? undefined : resource,
+    request: NO_REQUEST,
+    ...parametersOf(read, question.parameters, graded.class, table, digest),
+    ...('refused' in resource
+      ? { fault: { reason: 'malformed_request' as const, detail: `the resource is ${resource.refused}` } }
+      : {}),
+  };
+}
+
+function parametersOf(
+  read: Read,
+  bound: JsonObject,
+  name: ActionClass,
+  table: ActionTable,
+  digest: Digest,
+): Pick<Action, 'parameters' | 'parameter_digest' | 'fault'> {
+  const isBound = name !== 'non_consequential' && name !== 'consequential_read';
+  const parameter_digest = isBound ? digest(canonicalJson(bound)) : undefined;
+  if ('fault' in read) return { parameters: {}, parameter_digest, fault: read.fault };
+  const unheld = table.is_cedar_bound ? Object.entries(read.values).find(isUnheldDecimal)?.[0] : undefined;
+  if (unheld === undefined) return { parameters: read.values, parameter_digest, fault: undefined };
+  const detail = `the parameter \`${unheld}\` has more digits than Cedar's decimal holds`;
+  return { parameters: {}, parameter_digest, fault: { reason: 'parameter_violation', detail } };
+}
+
+function isUnheldDecimal([, value]: [string, ParameterValues[string]]): boolean {
+  return value.type === 'decimal' && !fitsCedarDecimal(value.value);
+}
+
+/** An unmapped write is bound to what would be sent: its method, its whole target, and its body. */
+function unmappedParameters(
+  request: HttpRequest,
+  target: ResourceUri,
+  query: string | undefined,
+  digest: Digest,
+): JsonObject {
+  return {
+    method: request.method,
+    target: query === undefined ? target.uri : `${target.uri}?${query}`,
+    body_digest: request.body.kind === 'whole' ? digest(request.body.bytes) : null,
+  };
+}

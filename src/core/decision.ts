@@ -1,0 +1,84 @@
+/** The decision: one shape for answers, deny bodies and the decision log. */
+import type { ActionClass } from './classes.ts';
+import type { ClassSource } from './action.ts';
+import type { FreshnessSource } from './freshness.ts';
+import type { Stop } from './mandate/life.ts';
+import type { MandateState } from './mandate/record.ts';
+import type { EngineAnswer } from './policy.ts';
+import type { NextAction, Reason } from './reasons.ts';
+import type { NamedBy } from './reference.ts';
+import type { CheckPoint } from './request.ts';
+
+export interface CredentialPart {
+  readonly verdict: 'usable' | 'unusable' | 'unverifiable' | 'not_presented' | 'not_evaluated';
+  readonly reason?: Reason;
+  readonly issuer?: string;
+  readonly subject?: string;
+  readonly client_id?: string;
+  readonly expires_at?: string;
+}
+
+export interface MandatePart {
+  readonly verdict: 'legitimate' | 'illegitimate' | 'unproven' | 'not_required' | 'not_evaluated';
+  readonly reason?: Reason;
+  readonly id?: string;
+  readonly state?: MandateState;
+  readonly version?: number;
+  readonly lineage?: readonly string[];
+  readonly named_by?: NamedBy;
+}
+
+export interface EnginePart {
+  readonly decision: EngineAnswer['decision'];
+  readonly determining: readonly string[];
+  readonly errors?: readonly string[];
+}
+
+export interface RequestPart {
+  readonly verdict: 'permitted' | 'forbidden' | 'undetermined' | 'not_evaluated';
+  readonly reason?: Reason;
+  readonly engines?: Readonly<Record<string, EnginePart>>;
+}
+
+export type FreshnessPart =
+  | { readonly source: 'none' }
+  | {
+      readonly source: Exclude<FreshnessSource, 'none'>;
+      readonly epoch: number;
+      readonly seq: number;
+      readonly eid: string;
+      readonly as_of: string;
+      readonly age_ms: number;
+      readonly budget_ms: number;
+    };
+
+export interface Decision {
+  readonly decision_id: string;
+  readonly effect: 'allow' | 'deny';
+  /** Only of a deny. */
+  readonly reason?: Reason;
+  /** For people; carries no secret and nothing of a mandate that is not the caller's. */
+  readonly detail?: string;
+  readonly check_point: CheckPoint;
+  readonly credential: CredentialPart;
+  readonly mandate: MandatePart;
+  readonly request: RequestPart;
+  readonly action: { readonly name: string; readonly class: ActionClass; readonly class_source: ClassSource };
+  readonly resource?: string;
+  readonly entry_digest?: string;
+  readonly parameter_digest?: string;
+  readonly policy_revision: string;
+  readonly freshness: FreshnessPart;
+  readonly stop: Stop;
+  readonly obligations: readonly never[];
+  readonly next_action: NextAction;
+  /** Until when an allow may be acted upon, RFC 3339; only of an allow. */
+  readonly valid_until?: string;
+  readonly evaluated_at: string;
+}
+
+/** A decision as it was recorded: which sidecar made it, and as its how manieth. */
+export interface RecordedDecision extends Decision {
+  readonly emitter: string;
+  readonly sequence: number;
+}

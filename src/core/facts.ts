@@ -1,0 +1,43 @@
+/** Everything a decision is made from. Failures of the outside stand here as facts, so that `decide` needs no `try`. */
+import type { Action } from './action.ts';
+import type { Budgets } from './classes.ts';
+import type { CredentialFact } from './credential.ts';
+import type { ViewProof } from './freshness.ts';
+import type { Lineage } from './mandate/life.ts';
+import type { PolicySet } from './policy.ts';
+import type { Resolved } from './reference.ts';
+import type { Door } from './request.ts';
+import type { Instant } from './time.ts';
+
+/** What the store said about the mandate that was named. */
+export type MandateFact =
+  /** No reference, or two that differ; or the action needs no mandate, or the credential is not usable. */
+  | { readonly kind: 'not_asked' }
+  | { readonly kind: 'found'; readonly lineage: Lineage; readonly proof: ViewProof }
+  | { readonly kind: 'absent' }
+  /** The store did not answer, so that nothing is known, not even whether it exists. */
+  | { readonly kind: 'unreadable'; readonly detail: string };
+
+export interface Settings {
+  readonly budgets: Budgets;
+  /** Of the budget-0 classes. */
+  readonly permit_validity_ms: number;
+  /** Names of the configured issuers: policies and headers show `realm/subject`. */
+  readonly realms: ReadonlyMap<string, string>;
+}
+
+export interface Facts {
+  readonly decision_id: string;
+  readonly door: Door;
+  readonly arrived: Instant;
+  /** When everything had been gathered: the moment that the decision speaks of. */
+  readonly decided: Instant;
+  readonly action: Action;
+  readonly credential: CredentialFact;
+  /** Undefined where no reference was looked for. */
+  readonly reference: Resolved | undefined;
+  readonly mandate: MandateFact;
+  readonly min_version: number | undefined;
+  readonly policies: PolicySet;
+  readonly settings: Settings;
+}

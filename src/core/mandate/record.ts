@@ -1,0 +1,121 @@
+/** The mandate record (draft-mcguinness-oauth-mission, "Mission Record"; members of ours are named in docs). */
+import type { Json, JsonObject } from '../json.ts';
+
+/** Only exactly `active` permits. */
+export type MandateState =
+  'active' | 'suspended' | 'revoked' | 'expired' | 'completed' | 'superseded' | 'cascaded';
+
+export const MANDATE_STATES = [
+  'active',
+  'suspended',
+  'revoked',
+  'expired',
+  'completed',
+  'superseded',
+  'cascaded',
+] as const satisfies readonly MandateState[];
+
+/** A person or a client, always qualified by who knows it. */
+export interface Party {
+  readonly iss: string;
+  readonly sub: string;
+}
+
+export interface AuthorityEntry {
+  readonly type: 'mission_resource_access';
+  readonly resource: string;
+  readonly resource_match?: 'exact' | 'prefix';
+  readonly actions: readonly string[];
+  readonly constraints?: JsonObject;
+  readonly delegation?: JsonObject;
+}
+
+export interface Intent {
+  readonly goal: string;
+  readonly goal_lang?: string;
+  readonly resources: readonly string[];
+  readonly constraints?: readonly string[];
+  readonly success_criteria?: readonly string[];
+  readonly purpose?: string;
+  readonly expires_at: string;
+  readonly controls?: JsonObject;
+}
+
+export interface HistoryItem {
+  readonly seq: number;
+  readonly at: string;
+  readonly by: Party;
+  readonly operation: Operation;
+  readonly reason?: string;
+  /** Absent only for the approval that began the mandate. */
+  readonly prior_state?: MandateState;
+  readonly state: MandateState;
+  readonly version: number;
+  readonly nonce?: string;
+}
+
+export type Operation = 'approve' | 'suspend' | 'resume' | 'revoke';
+
+/** What a mandate is when it is approved; transitions change `state`, `version` and `history` alone. */
+export interface ApprovedTerms {
+  readonly id: string;
+  readonly issuer: string;
+  readonly intent: Intent;
+  readonly proposed_authority: readonly AuthorityEntry[];
+  readonly authority_set: readonly AuthorityEntry[];
+  /** Commitment of each entry of `authority_set`, in its order; cited by decisions. */
+  readonly entry_digests: readonly string[];
+  readonly authority_hash: string;
+  readonly intent_hash: string;
+  readonly proposal_hash: string;
+  readonly subject: Party;
+  readonly approver: Party;
+  readonly client_id: string;
+  readonly client_issuer: string;
+  readonly approval_basis: { readonly type: 'direct' };
+  readonly approval_event_id: string;
+  readonly policy_version: string;
+  readonly created_at: string;
+  readonly expires_at: string;
+  readonly parent?: string;
+  /** Root first, this mandate last. */
+  readonly lineage: readonly string[];
+  readonly depth: number;
+}
+
+export interface MandateRecord extends ApprovedTerms {
+  readonly state: MandateState;
+  readonly version: number;
+  readonly history: readonly HistoryItem[];
+}
+
+export interface ProposalTerms {
+  readonly submission_id: string;
+  readonly intent: Intent;
+  readonly authorization_details: readonly AuthorityEntry[];
+  readonly subject: Party;
+  readonly client_id: string;
+  readonly client_issuer: string;
+  readonly proposal_hash: string;
+  readonly submitted_at: string;
+  readonly submitted_by: Party;
+  /** When the proposal lapses unanswered, RFC 3339. */
+  readonly expires_at: string;
+}
+
+export interface Proposal extends ProposalTerms {
+  readonly status: 'pending' | 'approved' | 'denied' | 'expired';
+  readonly mission_id?: string;
+  readonly approval_event_id?: string;
+  readonly denied_reason?: string;
+}
+
+/**
+ * `sha-256:` and the unpadded base64url digest of bytes, or of a text's UTF-8. Passed in: core has no crypto.
+ */
+export type Digest = (data: string | Uint8Array) => string;
+
+export type AnchorType =
+  'mission-intent' | 'mission-proposed-authority' | 'mission-authority-set' | 'mission-authority-entry';
+
+export type AnchoredValue = Json | Intent | AuthorityEntry | readonly AuthorityEntry[];

@@ -1,0 +1,104 @@
+/** The input tree of policies, from facts. Nothing is absent: what does not apply has an empty value. */
+import type { Facts, MandateFact } from './facts.ts';
+import type { Judgement } from './freshness.ts';
+import { effectiveEnd, effectiveState, ownOf, type Lineage } from './mandate/life.ts';
+import type { Party } from './mandate/record.ts';
+import type { PolicyInput, PolicyMandate } from './policy.ts';
+import { parseTime } from './time.ts';
+
+const NO_MANDATE: PolicyMandate = {
+  id: '',
+  state: 'none',
+  version: 0,
+  purpose: '',
+  goal: '',
+  depth: 0,
+  expires_at_ms: 0,
+  approved_at_ms: 0,
+  subject: '',
+  approver: '',
+  tenant: '',
+  suspended_before: false,
+  remaining_calls: 0,
+  lineage: [],
+};
+
+/** What an unmetered mandate has left: the largest number that JSON and Cedar both hold. */
+const UNLIMITED = Number.MAX_SAFE_INTEGER;
+
+type FoundMandate = Extract<MandateFact, { kind: 'found' }>;
+
+export function policyInput(
+  facts: Facts,
+  joined: FoundMandate | undefined,
+  judgement: Judgement | undefined,
+): PolicyInput {
+  const { action, credential } = facts;
+  const resource = action.resource!;
+  const shown = credential.verdict === 'usable' ? credential : ANONYMOUS;
+  return {
+    principal: {
+      id: credential.verdict === 'usable' ? `${shown.realm}/${shown.client_id}` : 'anonymous',
+      issuer: shown.issuer,
+      client_id: shown.client_id,
+      subject: credential.verdict === 'usable' ? `${shown.realm}/${shown.subject}` : 'anonymous',
+      depth: joined === undefined ? 0 : ownOf(joined.lineage).depth,
+      actors: credential.verdict === 'usable' ? [shown.client_id] : [],
+    },
+    action: { name: action.name, families: action.families, class: action.class },
+    resource: {
+      uri: resource.uri,
+      host: resource.authority,
+      path: resource.path,
+      segments: resource.path.split('/').filter((segment) => segment !== ''),
+    },
+    context: {
+      mandate: joined === undefined ? NO_MANDATE : policyMandate(joined.lineage, facts),
+      parameters: action.parameters,
+      request: action.request,
+      check_point: action.check_point,
+      freshness: { source: joined?.proof.source ?? 'none', age_ms: Math.ceil(judgement?.age_ms ?? 0) },
+      credential: {
+        issuer: shown.issuer,
+        subject: shown.subject,
+        client_id: shown.client_id,
+        expires_at_ms: shown.expires_at_ms,
+      },
+      now_ms: facts.decided.wall_ms,
+    },
+  };
+}
+
+const ANONYMOUS = { realm: '', issuer: '', client_id: '', subject: '', expires_at_ms: 0 };
+
+function policyMandate(lineage: Lineage, facts: Facts): PolicyMandate {
+  const own = ownOf(lineage);
+  const { realms } = facts.settings;
+  return {
+    id: own.id,
+    state: effectiveState(lineage, facts.decided.wall_ms),
+    version: own.version,
+    purpose: own.intent.purpose ?? '',
+    goal: own.intent.goal,
+    depth: own.depth,
+    expires_at_ms: effectiveEnd(lineage),
+    approved_at_ms: parseTime(own.created_at) ?? 0,
+    subject: qualified(own.subject, realms),
+    approver: qualified(own.approver, realms),
+    tenant: commonTenant(own.authority_set.map((entry) => entry.constraints?.tenant)),
+    suspended_before: own.history.some((item) => item.state === 'suspended'),
+    remaining_calls: UNLIMITED,
+    lineage: own.lineage,
+  };
+}
+
+/** `corp/alice`; a party of an issuer without a name here is shown by the issuer's URL, which no name can equal. */
+export function qualified(party: Party, realms: ReadonlyMap<string, string>): string {
+  const realm = realms.get(party.iss);
+  return realm === undefined ? `${party.iss}#${party.sub}` : `${realm}/${party.sub}`;
+}
+
+function commonTenant(tenants: readonly unknown[]): string {
+  const [first] = tenants;
+  return typeof first === 'string' && tenants.every((tenant) => tenant === first) ? first : '';
+}

@@ -1,0 +1,117 @@
+/**
+ * The replica of the mandate log: what has been applied, and when that was last known to be everything. Pure: the
+ * driver outside keeps the working set, does the I/O, and feeds one message at a time.
+ */
+import { type LogEntry, type Position, apply } from './mandate/events.ts';
+import type { MandateRecord } from './mandate/record.ts';
+import type { Instant } from './time.ts';
+
+/**
+ * Why a replica no longer answers. `GAP`, `FORK`, `EPOCH`: its history and the log's have parted. `corrupt`: an entry
+ * does not fold. `failed`: the store broke for good. Only a new snapshot, or a new process, opens it again.
+ */
+export type Latch = 'GAP' | 'FORK' | 'EPOCH' | 'corrupt' | 'failed';
+
+export interface ReplicaState {
+  /** The last entry that was applied; undefined before the first snapshot. */
+  readonly position: Position | undefined;
+  /** The latest moment at which `position` is known to have been the head of the log. */
+  readonly proven: Instant | undefined;
+  readonly latch: Latch | undefined;
+}
+
+export type Message =
+  /** A verified beginning: the driver has loaded the records that stand at `position`. */
+  | { readonly kind: 'snapshot'; readonly position: Position; readonly at: Instant }
+  /** The tail. It advances state only: silence is never freshness. */
+  | { readonly kind: 'entries'; readonly entries: readonly LogEntry[] }
+  /**
+   * An answer of the log's owner to "is `asked` all?". It proves the moment it was *sent*, and only once everything
+   * it reports is applied.
+   */
+  | {
+      readonly kind: 'proof';
+      readonly sent: Instant;
+      readonly asked: Position;
+      readonly head: Position;
+      readonly missing: readonly LogEntry[];
+    }
+  | { readonly kind: 'failed' };
+
+export interface Step {
+  readonly state: ReplicaState;
+  /** Records as they stand now, for the driver's working set; a later one replaces an earlier one. */
+  readonly changed: readonly MandateRecord[];
+}
+
+export const EMPTY_REPLICA: ReplicaState = { position: undefined, proven: undefined, latch: undefined };
+
+type FindRecord = (id: string) => MandateRecord | undefined;
+
+export function step(state: ReplicaState, message: Message, find: FindRecord): Step {
+  switch (message.kind) {
+    case 'snapshot':
+      return unchanged({ position: message.position, proven: message.at, latch: undefined });
+    case 'entries':
+      return applyAll(state, message.entries, find);
+    case 'proof': {
+      const applied = applyAll(state, message.missing, find);
+      return { ...applied, state: prove(applied.state, message) };
+    }
+    case 'failed':
+      return unchanged({ ...state, latch: 'failed' });
+  }
+}
+
+function unchanged(state: ReplicaState): Step {
+  return { state, changed: [] };
+}
+
+function applyAll(before: ReplicaState, entries: readonly LogEntry[], find: FindRecord): Step {
+  let state = before;
+  const changed = new Map<string, MandateRecord>();
+  const lookup = { mandate: (id: string) => changed.get(id) ?? find(id), proposal: () => undefined };
+  for (const entry of entries) {
+    if (state.latch !== undefined || state.position === undefined) break;
+    const place = placeOf(entry, state.position);
+    if (place === 'applied') continue;
+    if (place !== 'next') return { state: { ...state, latch: place }, changed: [...changed.values()] };
+    const folded = isAboutProposal(entry) ? {} : apply(entry.event, entry.seq, lookup);
+    if (folded === 'inapplicable')
+      return { state: { ...state, latch: 'corrupt' }, changed: [...changed.values()] };
+    if (folded.mandate !== undefined) changed.set(folded.mandate.id, folded.mandate);
+    const { epoch, seq, eid } = entry;
+    state = { ...state, position: { epoch, seq, eid } };
+  }
+  return { state, changed: [...changed.values()] };
+}
+
+/** Checks never ask about proposals, so a replica does not keep them. */
+function isAboutProposal(entry: LogEntry): boolean {
+  return entry.event.kind === 'proposed' || entry.event.kind === 'denied';
+}
+
+/** Where an entry stands towards what was applied. Ids are dense, but after a failover they can be used again. */
+function placeOf(entry: LogEntry, position: Position): 'applied' | 'next' | 'GAP' | 'FORK' | 'EPOCH' {
+  if (entry.epoch !== position.epoch) return 'EPOCH';
+  if (entry.seq < position.seq) return 'applied';
+  if (entry.seq === position.seq) return entry.eid === position.eid ? 'applied' : 'FORK';
+  if (entry.seq > position.seq + 1) return 'GAP';
+  return entry.prev === position.eid ? 'next' : 'FORK';
+}
+
+function prove(state: ReplicaState, proof: Extract<Message, { kind: 'proof' }>): ReplicaState {
+  const { position } = state;
+  const { head, asked, sent } = proof;
+  if (state.latch !== undefined || position === undefined) return state;
+  if (head.epoch !== position.epoch) return { ...state, latch: 'EPOCH' };
+  // The log is shorter than what was applied when the question left: it lost history.
+  if (head.seq < asked.seq) return { ...state, latch: 'FORK' };
+  if (head.seq === position.seq && head.eid !== position.eid) return { ...state, latch: 'FORK' };
+  if (head.seq > position.seq) return state;
+  return isLater(sent, state.proven) ? { ...state, proven: sent } : state;
+}
+
+function isLater(a: Instant, b: Instant | undefined): boolean {
+  return b === undefined || a.mono_ms > b.mono_ms;
+}

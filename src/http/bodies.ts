@@ -1,0 +1,107 @@
+/** Bodies of the native question and of control calls: strict JSON, strict shapes, and errors that name the field. */
+import { z } from 'zod';
+import { type Json, parseJson } from '../core/json.ts';
+import { parseTime } from '../core/time.ts';
+import { parseResource } from '../core/uri.ts';
+import { type Problem, controlProblem } from './problem.ts';
+
+/** Thrown by handlers, answered as problem+json by the listener. */
+export class Refused extends Error {
+  readonly problem: Problem;
+  constructor(problem: Problem) {
+    super(problem.detail);
+    this.problem = problem;
+  }
+}
+
+/** The JSON of a body that Fastify has handed on as text. An absent body is an empty object. */
+export function readJson(body: unknown): Json {
+  if (body === undefined || body === null || body === '') return {};
+  const parsed = parseJson(String(body));
+  if (parsed.ok) return parsed.value;
+  throw new Refused(controlProblem('invalid_request', `the body is ${parsed.error}`));
+}
+
+export function readBody<S extends z.ZodType>(schema: S, body: unknown): z.output<S> {
+  return readShape(schema, readJson(body));
+}
+
+export function readShape<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
+  const parsed = schema.safeParse(value, { reportInput: false });
+  if (parsed.success) return parsed.data;
+  const issue = deepest(parsed.error.issues[0]!);
+  const unknown = issue.code === 'unrecognized_keys' ? [issue.keys[0]!] : [];
+  const field = [...issue.path, ...unknown].map(String).join('.');
+  throw new Refused(controlProblem('invalid_request', issue.message, field === '' ? undefined : field));
+}
+
+/** Of a union that fits no member, the issue that got furthest says most. */
+function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
+  if (issue.code !== 'invalid_union') return issue;
+  const inner = issue.errors.flat().toSorted((a, b) => b.path.length - a.path.length)[0];
+  return inner === undefined ? issue : { ...deepest(inner), path: [...issue.path, ...inner.path] };
+}
+
+const name = (most: number) => z.string().min(1).max(most);
+const MAX_PROSE = 4096;
+const MAX_ENTRIES = 256;
+const MAX_ACTIONS = 128;
+
+export const time = z
+  .string()
+  .max(64)
+  .refine((text) => parseTime(text) !== undefined, 'expected an RFC 3339 date-time');
+
+const resource = z.string().superRefine((text, context) => {
+  const parsed = parseResource(text);
+  if ('refused' in parsed)
+    context.addIssue({ code: 'custom', message: `expected a resource URI: ${parsed.refused}` });
+});
+
+const jsonObject = z.record(z.string(), z.json());
+
+export const party = z.strictObject({ iss: name(512), sub: name(512) });
+
+export const entry = z.strictObject({
+  type: z.literal('mission_resource_access'),
+  resource,
+  resource_match: z.enum(['exact', 'prefix']).optional(),
+  actions: z
+    .array(
+      z
+        .string()
+        .max(256)
+        .regex(
+          /^[A-Za-z0-9_-]+(?:[.:/][A-Za-z0-9_-]+)*(?:\.\*)?$/,
+          'expected an action, or a family such as `repo.*`',
+        ),
+    )
+    .min(1)
+    .max(MAX_ACTIONS),
+  constraints: jsonObject
+    .refine((keys) => Object.keys(keys).length <= 32, 'expected at most 32 constraints')
+    .optional(),
+  delegation: jsonObject.optional(),
+});
+
+export const entries = z.array(entry).min(1).max(MAX_ENTRIES);
+
+const prose = z.array(z.string().min(1).max(MAX_PROSE)).max(64);
+
+export const intent = z.strictObject({
+  goal: name(MAX_PROSE),
+  goal_lang: z
+    .string()
+    .max(64)
+    .regex(/^[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*$/, 'expected a language tag')
+    .optional(),
+  resources: z.array(resource).min(1).max(64),
+  constraints: prose.optional(),
+  success_criteria: prose.optional(),
+  purpose: name(1024).optional(),
+  expires_at: time,
+  controls: jsonObject.optional(),
+});
+
+export const reason = z.string().max(MAX_PROSE);
+export const identifier = name(256);

@@ -1,0 +1,42 @@
+/** The control listener: for people and their tools. */
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { answerProblems } from './errors.ts';
+import { type Health, openHealth } from './health.ts';
+import { type MandateApi, openMandates } from './mandates.ts';
+import { openProposals } from './proposals.ts';
+import { Refused } from './bodies.ts';
+import { controlProblem } from './problem.ts';
+import { type Tls, createServer } from './server.ts';
+import { headerValues } from '../core/request.ts';
+
+/** Room for a proposal of the most entries with the longest prose. */
+const MAX_BODY_BYTES = 1024 * 1024;
+
+export interface ControlListener extends MandateApi, Health {
+  readonly tls: Tls | undefined;
+  /** True for the operator's token; compared in constant time. */
+  readonly isOperator: (token: string) => boolean;
+  readonly complain: (what: string, error: unknown) => void;
+}
+
+export function createControlListener(options: ControlListener): FastifyInstance {
+  const server = createServer({ tls: options.tls, body_limit: MAX_BODY_BYTES });
+  answerProblems(server, 'invalid_request', options.complain);
+  openHealth(server, options);
+  void server.register(async (scope) => {
+    scope.addHook('onRequest', async (request, reply) => {
+      if (options.isOperator(bearer(request))) return;
+      void reply.header('www-authenticate', 'Bearer');
+      throw new Refused(controlProblem('unauthorized', 'the operator token is needed'));
+    });
+    openProposals(scope, options);
+    openMandates(scope, options);
+  });
+  return server;
+}
+
+/** The one bearer token of a request; empty where there is none, or more than one. */
+function bearer(request: FastifyRequest): string {
+  const values = headerValues(request.raw.rawHeaders, 'authorization');
+  return (values.length === 1 && /^bearer +(\S+)$/i.exec(values[0]!)?.[1]) || '';
+}

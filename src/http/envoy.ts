@@ -1,0 +1,170 @@
+/**
+ * The ext_authz door. Exactly 200 allows and everything else denies; a deny is 401 or 403 and never 5xx, since an
+ * open filter lets those through.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Check } from '../check/check.ts';
+import { isJoinedAuthorization, readAuthorization } from '../core/credential.ts';
+import type { RecordedDecision } from '../core/decision.ts';
+import { REASON_TABLE } from '../core/reasons.ts';
+import { parseMissionReference } from '../core/reference.ts';
+import { type Body, type HttpRequest, headerValues } from '../core/request.ts';
+import type { Now } from '../core/time.ts';
+import { type IdentitySource, allowHeaders } from './identity.ts';
+import { type DenyDetail, PROBLEM_JSON, challenge, denyBody, problemBody } from './problem.ts';
+import { allowEveryMethod, rawTarget } from './server.ts';
+
+const PREFIX = '/envoy';
+
+export interface EnvoyDoor extends IdentitySource {
+  readonly check: Check;
+  readonly now: Now;
+  readonly deny_detail: DenyDetail;
+  readonly complain: (what: string, error: unknown) => void;
+}
+
+/** What is answered when even a deny could not be formed: still no 5xx. */
+const LAST_RESORT = problemBody({
+  status: 403,
+  reason: 'internal_error',
+  detail: REASON_TABLE.internal_error.doc,
+});
+
+/** All targets of the door lead to one route, so that no router interprets the path that is to be judged. */
+export function envoyRoute(target: string): string {
+  const isOurs = target === PREFIX || target.startsWith(`${PREFIX}/`) || target.startsWith(`${PREFIX}?`);
+  return isOurs ? PREFIX : target;
+}
+
+export function openEnvoyDoor(server: FastifyInstance, door: EnvoyDoor): void {
+  const methods = allowEveryMethod(server);
+  void server.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+    // The door reads `rawHeaders`; what a client calls its body must not decide whether Fastify takes it.
+    scope.addHook('onRequest', async (request) => {
+      request.raw.headers['content-type'] = 'application/octet-stream';
+    });
+    scope.setErrorHandler((error, request, reply) => {
+      const isTheirs = (error as { statusCode?: number }).statusCode ?? 500;
+      if (isTheirs < 500)
+        return answer(readRequest(request, door, 'the body could not be read'), reply, door);
+      door.complain('an answer could not be formed', error);
+      return reply.code(403).header('content-type', PROBLEM_JSON).send(LAST_RESORT);
+    });
+    scope.route({
+      method: [...methods],
+      url: PREFIX,
+      handler: (request, reply) => answer(readRequest(request, door), reply, door),
+    });
+  });
+  server.server.on(
+    'connect',
+    (message: IncomingMessage, socket: Duplex) => void refuseConnect(message, socket, door),
+  );
+}
+
+function readRequest(request: FastifyRequest, door: EnvoyDoor, malformed?: string): HttpRequest {
+  const { method, rawHeaders } = request.raw;
+  return readMessage(
+    method ?? '',
+    rawTarget(request).slice(PREFIX.length),
+    rawHeaders,
+    bodyOf(request.body),
+    door,
+    malformed,
+  );
+}
+
+function bodyOf(body: unknown): Body {
+  return Buffer.isBuffer(body) && body.length > 0 ? { kind: 'whole', bytes: body } : { kind: 'none' };
+}
+
+function readMessage(
+  method: string,
+  target: string,
+  headers: readonly string[],
+  body: Body,
+  door: EnvoyDoor,
+  malformed?: string,
+): HttpRequest {
+  const authorization = headerValues(headers, 'authorization');
+  const host = headerValues(headers, 'host');
+  const why = malformed ?? ambiguity(headers, authorization, host);
+  return {
+    door: 'envoy',
+    check_point: 'request',
+    arrived: door.now(),
+    presented: readAuthorization(authorization),
+    selected: parseMissionReference(headerValues(headers, 'mission-reference')),
+    ...(why === undefined ? {} : { malformed: why }),
+    method,
+    target,
+    host: host[0],
+    headers,
+    body,
+  };
+}
+
+/** Only the first or the last of duplicates would be judged here, and perhaps the other one there. */
+function ambiguity(
+  headers: readonly string[],
+  authorization: readonly string[],
+  host: readonly string[],
+): string | undefined {
+  if (authorization.length > 1 || authorization.some(isJoinedAuthorization))
+    return 'two authorization headers';
+  if (host.length > 1) return 'two host headers';
+  const stripped = headerValues(headers, 'connection').some((value) =>
+    /(?:^|[,\s])(?:x[-_]mandate|mission-reference|authorization)/i.test(value),
+  );
+  return stripped ? 'the connection header would strip what the decision rests on' : undefined;
+}
+
+async function answer(request: HttpRequest, reply: FastifyReply, door: EnvoyDoor): Promise<void> {
+  const decision = await door.check(request);
+  if (decision.effect === 'allow') {
+    return reply
+      .code(200)
+      .headers(allowHeaders(decision, request, door))
+      .send();
+  }
+  const { status, headers, body } = denial(decision, door.deny_detail);
+  return reply.code(status).headers(headers).send(body);
+}
+
+function denial(decision: RecordedDecision, deny_detail: DenyDetail) {
+  const authenticate = challenge(decision);
+  return {
+    status: REASON_TABLE[decision.reason!].status,
+    headers: {
+      'content-type': PROBLEM_JSON,
+      'cache-control': 'no-store',
+      ...(authenticate === undefined ? {} : { 'www-authenticate': authenticate }),
+    },
+    body: denyBody(decision, deny_detail),
+  };
+}
+
+/** Node hands a CONNECT over as a bare socket; a socket that closes without an answer is an error to Envoy. */
+async function refuseConnect(message: IncomingMessage, socket: Duplex, door: EnvoyDoor): Promise<void> {
+  socket.on('error', () => socket.destroy());
+  const request = readMessage(
+    'CONNECT',
+    message.url ?? '',
+    message.rawHeaders,
+    { kind: 'none' },
+    door,
+    'CONNECT is never judged',
+  );
+  const { status, headers, body } = denial(await door.check(request), door.deny_detail);
+  const lines = Object.entries({
+    ...headers,
+    'content-length': Buffer.byteLength(body),
+    connection: 'close',
+  });
+  const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+  socket.end(`HTTP/1.1 ${status} Forbidden\r\n${head}\r\n${body}`);
+}

@@ -1,0 +1,92 @@
+/** Proposals: what is asked for, shown, and then approved or denied by a person. */
+import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
+import { proposalStatus } from '../core/mandate/operate.ts';
+import type { AuthorityEntry, Intent, Proposal } from '../core/mandate/record.ts';
+import { Refused, entries, identifier, intent, party, readBody, reason, time } from './bodies.ts';
+import { type MandateApi, commit, notFound, present } from './mandates.ts';
+import { controlProblem } from './problem.ts';
+
+const proposalBody = z.strictObject({
+  intent,
+  authorization_details: entries,
+  subject: party,
+  client_id: identifier,
+  client_issuer: z.string().min(1).max(512).optional(),
+});
+
+const approvalBody = z.strictObject({
+  proposal_hash: identifier,
+  authorization_details: entries.optional(),
+  expires_at: time.optional(),
+  approval_event_id: identifier.optional(),
+});
+
+const denialBody = z.strictObject({ reason: reason.optional() });
+
+interface ById {
+  Params: { id: string };
+}
+
+export function openProposals(scope: FastifyInstance, api: MandateApi): void {
+  scope.post('/v1/proposals', async (request, reply) => {
+    const body = readBody(proposalBody, request.body);
+    const { proposal } = await commit(api, 'propose', {
+      kind: 'propose',
+      submission_id: api.ids.submission(),
+      intent: body.intent as Intent,
+      authorization_details: body.authorization_details as readonly AuthorityEntry[],
+      subject: body.subject,
+      client_id: body.client_id,
+      client_issuer: body.client_issuer ?? body.subject.iss,
+      ...attributed(api),
+    });
+    const { submission_id, status, proposal_hash, expires_at } = proposal!;
+    return reply.code(202).send({ submission_id, status, proposal_hash, expires_at });
+  });
+
+  scope.get<ById>('/v1/proposals/:id', async (request) => {
+    const read = await api.store.proposal(request.params.id);
+    if (!read.ok) throw new Refused(controlProblem(read.refused, read.detail));
+    if (read.proposal === undefined) throw notFound();
+    return shown(read.proposal, api.now().wall_ms);
+  });
+
+  scope.post<ById>('/v1/proposals/:id/approve', async (request, reply) => {
+    const body = readBody(approvalBody, request.body);
+    const { mandate } = await commit(api, 'approve', {
+      kind: 'approve',
+      submission_id: request.params.id,
+      proposal_hash: body.proposal_hash,
+      mandate_id: api.ids.mandate(),
+      approval_event_id: body.approval_event_id ?? api.ids.approval(),
+      policy_version: api.policy_revision(),
+      ...(body.authorization_details === undefined
+        ? {}
+        : { authorization_details: body.authorization_details as readonly AuthorityEntry[] }),
+      ...(body.expires_at === undefined ? {} : { expires_at: body.expires_at }),
+      ...attributed(api),
+    });
+    return reply.code(201).send(present([mandate!], api.now().wall_ms));
+  });
+
+  scope.post<ById>('/v1/proposals/:id/deny', async (request) => {
+    const body = readBody(denialBody, request.body);
+    const { proposal } = await commit(api, 'deny', {
+      kind: 'deny',
+      submission_id: request.params.id,
+      ...(body.reason === undefined ? {} : { reason: body.reason }),
+      ...attributed(api),
+    });
+    return shown(proposal!, api.now().wall_ms);
+  });
+}
+
+/** Everything that an approver must see before approving. */
+function shown(proposal: Proposal, wall_ms: number): Proposal {
+  return { ...proposal, status: proposalStatus(proposal, wall_ms) };
+}
+
+function attributed(api: MandateApi) {
+  return { by: api.operator, at_ms: api.now().wall_ms };
+}

@@ -1,0 +1,116 @@
+/** The process: `serve` and `check`, signals, and the operational log. */
+import { chmodSync, existsSync, readFileSync, unlinkSync } from 'node:fs';
+import { connect } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import { type Logger, destination, pino } from 'pino';
+import { type App, openApp } from './app.ts';
+import { type Config, type Listen, readConfig } from './config.ts';
+import type { Now } from './core/time.ts';
+import { ConfigurationError } from './reading.ts';
+
+export const VERSION = (
+  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
+
+const now: Now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
+
+export interface Running {
+  /** Where the listeners are, as a client writes it: `http://127.0.0.1:9191`, or `unix:PATH`. */
+  readonly check: string;
+  readonly control: string;
+  readonly log: Logger;
+  /** Stops at once: what is under way is finished. */
+  readonly stop: () => Promise<void>;
+}
+
+/** Lines of JSON on standard error; standard output is the decision log's. */
+export function createLogger(): Logger {
+  return pino(
+    { name: 'mandated', base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    destination({ fd: 2, sync: true }),
+  );
+}
+
+function complainTo(log: Logger) {
+  return (what: string, error?: unknown): void => {
+    // Only the message: an error object may hold a request, and a request holds a credential.
+    if (error === undefined) log.warn(what);
+    else log.error({ error: error instanceof Error ? `${error.name}: ${error.message}` : 'unknown' }, what);
+  };
+}
+
+export async function start(config: Config, log: Logger, isShuttingDown: () => boolean): Promise<Running> {
+  const app = await openApp(config, { version: VERSION, now, complain: complainTo(log), isShuttingDown });
+  for (const warning of app.warnings) log.warn(warning);
+  try {
+    const check = await listen(app.check, config.check.listen, config.check.tls !== undefined);
+    const control = await listen(app.control, config.control.listen, config.control.tls !== undefined);
+    return { check, control, log, stop: () => stop(app) };
+  } catch (error) {
+    await stop(app);
+    throw error;
+  }
+}
+
+async function stop(app: App): Promise<void> {
+  await Promise.all([app.check.close(), app.control.close()]);
+  await app.close();
+}
+
+async function listen(server: FastifyInstance, at: Listen, hasTls: boolean): Promise<string> {
+  try {
+    if (at.kind === 'tcp') return await server.listen({ host: at.host, port: at.port });
+    await clearStaleSocket(at.path);
+    await server.listen({ path: at.path });
+    chmodSync(at.path, 0o660);
+    return `unix:${at.path}${hasTls ? ' (TLS)' : ''}`;
+  } catch (error) {
+    const where = at.kind === 'tcp' ? `${at.host}:${at.port}` : at.path;
+    throw new ConfigurationError([`listen: \`${where}\` cannot be listened on: ${(error as Error).message}`]);
+  }
+}
+
+/** A socket file outlives a process that was killed; one that somebody answers on is not ours to take. */
+async function clearStaleSocket(path: string): Promise<void> {
+  if (!existsSync(path)) return;
+  const isAnswered = await new Promise<boolean>((resolve) => {
+    const socket = connect(path, () => resolve(true)).on('error', () => resolve(false));
+    socket.on('connect', () => socket.destroy());
+  });
+  if (!isAnswered) unlinkSync(path);
+}
+
+/**
+ * Serves until SIGTERM or SIGINT. `/readyz` turns 503 at once, the listeners keep answering for `shutdown_grace_ms`,
+ * and only then is anything closed: closing first would open a filter that fails open.
+ */
+export async function serve(file: string): Promise<number> {
+  const log = createLogger();
+  let isShuttingDown = false;
+  const config = readConfig(file, { is_dev: false });
+  const running = await start(config, log, () => isShuttingDown);
+  log.info({ check: running.check, control: running.control, version: VERSION }, 'serving');
+  return new Promise((resolve) => {
+    const shutDown = (signal: string): void => {
+      if (isShuttingDown) return;
+      isShuttingDown = true;
+      log.info({ signal, grace_ms: config.check.shutdown_grace_ms }, 'shutting down');
+      setTimeout(() => void running.stop().then(() => resolve(0)), config.check.shutdown_grace_ms);
+    };
+    process.on('SIGTERM', shutDown);
+    process.on('SIGINT', shutDown);
+  });
+}
+
+/** Says what `serve` would refuse; opens everything but the listeners. Throws what it finds. */
+export async function checkConfiguration(file: string): Promise<readonly string[]> {
+  const config = readConfig(file, { is_dev: false });
+  const app = await openApp(config, {
+    version: VERSION,
+    now,
+    complain: () => undefined,
+    isShuttingDown: () => false,
+  });
+  await app.close();
+  return app.warnings;
+}

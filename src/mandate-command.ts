@@ -1,0 +1,171 @@
+/** `mandated mandate …`: propose, approve, deny, show, list, and the operations on a mandate. */
+import { readFileSync } from 'node:fs';
+import { readConfig } from './config.ts';
+import { type Answer, type ControlClient, createControlClient } from './control-client.ts';
+import { type Json, type JsonObject, isObject, member, parseJson } from './core/json.ts';
+import { TRANSITIONS } from './core/mandate/life.ts';
+import { showMandate, showMandates, showProposal } from './show.ts';
+
+/** Ends the command with a message and an exit code: 1 for a no, 2 where nothing could be told. */
+export class CommandFailed extends Error {
+  readonly exit: number;
+  constructor(exit: number, message: string) {
+    super(message);
+    this.exit = exit;
+  }
+}
+
+export interface Options {
+  readonly config?: string;
+  readonly control?: string;
+  readonly 'token-file'?: string;
+  readonly json?: boolean;
+  readonly reason?: string;
+  readonly nonce?: string;
+  readonly 'expected-version'?: string;
+  readonly acknowledge?: string;
+  readonly 'proposal-hash'?: string;
+  readonly state?: string;
+  readonly subject?: string;
+  readonly 'client-id'?: string;
+}
+
+interface Context {
+  readonly client: ControlClient;
+  readonly options: Options;
+  /** The file or the id that the command is about; empty for `list`. */
+  readonly argument: string;
+}
+
+const COMMANDS: Readonly<Record<string, (context: Context) => Promise<string>>> = {
+  propose: async ({ client, options, argument }) => {
+    const body = await ask(client, 'POST', '/v1/proposals', readInput(argument));
+    return options.json === true ? pretty(body) : showProposal(body);
+  },
+  approve,
+  deny: async ({ client, options, argument }) => {
+    const body = await ask(
+      client,
+      'POST',
+      `${proposalPath(argument)}/deny`,
+      members({ reason: options.reason }),
+    );
+    return options.json === true ? pretty(body) : showProposal(body);
+  },
+  show: async ({ client, options, argument }) => {
+    const body = await ask(client, 'GET', mandatePath(argument));
+    return options.json === true ? pretty(body) : showMandate(body);
+  },
+  list: async ({ client, options }) => {
+    const { state, subject, 'client-id': client_id } = options;
+    const query = new URLSearchParams(
+      Object.entries(members({ state, subject, client_id })) as [string, string][],
+    );
+    const body = await ask(client, 'GET', `/v1/mandates?${query.toString()}`);
+    return options.json === true ? pretty(body) : showMandates(body);
+  },
+  ...Object.fromEntries(Object.keys(TRANSITIONS).map((operation) => [operation, operate(operation)])),
+};
+
+export async function mandateCommand(args: readonly string[], options: Options): Promise<number> {
+  const [name = '', argument = ''] = args;
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined)
+    throw new CommandFailed(2, `expected one of: ${Object.keys(COMMANDS).join(', ')}`);
+  if (argument === '' && name !== 'list')
+    throw new CommandFailed(2, `\`mandate ${name}\` needs ${name === 'propose' ? 'a file' : 'an id'}`);
+  process.stdout.write(await command({ client: clientOf(options), options, argument }));
+  return 0;
+}
+
+function clientOf(options: Options): ControlClient {
+  const config = options.config === undefined ? undefined : readConfig(options.config, { is_dev: false });
+  const at = options.control ?? (config === undefined ? 'http://127.0.0.1:9192' : addressOf(config.control));
+  const file = options['token-file'] ?? config?.control.token_file ?? 'data/control-token';
+  return createControlClient(at, readText(file, 'the operator token').trim());
+}
+
+function addressOf({ listen, tls }: ReturnType<typeof readConfig>['control']): string {
+  if (listen.kind === 'unix') return `unix:${listen.path}`;
+  const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
+  return `${tls === undefined ? 'http' : 'https'}://${host}:${listen.port}`;
+}
+
+function readText(file: string, what: string): string {
+  try {
+    return readFileSync(file === '-' ? 0 : file, 'utf8');
+  } catch (error) {
+    throw new CommandFailed(2, `${what} \`${file}\` cannot be read: ${(error as Error).message}`);
+  }
+}
+
+function readInput(file: string): Json {
+  const parsed = parseJson(readText(file, 'the proposal'));
+  if (parsed.ok) return parsed.value;
+  throw new CommandFailed(2, `\`${file}\` is ${parsed.error}`);
+}
+
+async function ask(client: ControlClient, method: string, path: string, body?: Json): Promise<JsonObject> {
+  let answer: Answer;
+  try {
+    answer = await client.call(method, path, body);
+  } catch (error) {
+    throw new CommandFailed(2, `the control listener did not answer: ${(error as Error).message}`);
+  }
+  if (answer.status < 300 && isObject(answer.body)) return answer.body;
+  const [reason, detail, field] = ['reason', 'detail', 'field'].map((name) => member(answer.body, name));
+  const where = field === undefined ? '' : ` (${String(field)})`;
+  throw new CommandFailed(
+    answer.status >= 500 ? 2 : 1,
+    `${String(reason ?? answer.status)}: ${String(detail ?? 'no detail')}${where}`,
+  );
+}
+
+/** Approves what was shown: the hash names it, so another proposal under the same id would be refused. */
+async function approve({ client, options, argument }: Context): Promise<string> {
+  let hash = options['proposal-hash'];
+  let shown = '';
+  if (hash === undefined) {
+    const proposal = await ask(client, 'GET', proposalPath(argument));
+    hash = String(proposal.proposal_hash);
+    shown = options.json === true ? '' : `${showProposal(proposal)}\n`;
+  }
+  const body = await ask(client, 'POST', `${proposalPath(argument)}/approve`, { proposal_hash: hash });
+  return options.json === true ? pretty(body) : `${shown}${showMandate(body)}`;
+}
+
+function operate(operation: string) {
+  return async ({ client, options, argument }: Context): Promise<string> => {
+    const version = options['expected-version'] ?? (await versionNeeded(operation, client, argument));
+    const body = members({
+      reason: options.reason,
+      nonce: options.nonce,
+      acknowledge: options.acknowledge,
+      expected_version: version === undefined ? undefined : Number(version),
+    });
+    const answer = await ask(client, 'POST', `${mandatePath(argument)}/${operation}`, body);
+    if (options.json === true) return pretty(answer);
+    return `${String(answer.id)} is ${String(answer.state)} at version ${String(answer.version)} (${String(answer.acknowledged)})\n`;
+  };
+}
+
+/** An operation that must name the version it was decided on takes the one that stands now. */
+async function versionNeeded(
+  operation: string,
+  client: ControlClient,
+  id: string,
+): Promise<string | undefined> {
+  if (!TRANSITIONS[operation as keyof typeof TRANSITIONS].needs_version) return undefined;
+  return String((await ask(client, 'GET', mandatePath(id))).version);
+}
+
+function members(given: Readonly<Record<string, Json | undefined>>): JsonObject {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as JsonObject;
+}
+
+const proposalPath = (id: string): string => `/v1/proposals/${encodeURIComponent(id)}`;
+const mandatePath = (id: string): string => `/v1/mandates/${encodeURIComponent(id)}`;
+
+function pretty(value: Json): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}

@@ -1,0 +1,56 @@
+/** Drives the pure replica: keeps its state and the working set, and answers checks from them. */
+import type { MandateFact } from '../core/facts.ts';
+import type { FreshnessSource } from '../core/freshness.ts';
+import { lineageOf } from '../core/mandate/operate.ts';
+import type { MandateRecord } from '../core/mandate/record.ts';
+import type { Reference } from '../core/reference.ts';
+import { EMPTY_REPLICA, type Message, type ReplicaState, step } from '../core/replica.ts';
+
+export interface Follower {
+  readonly state: () => ReplicaState;
+  readonly feed: (message: Message) => void;
+  /** Loads records that stand at a snapshot's position, before its message is fed. */
+  readonly load: (records: readonly MandateRecord[]) => void;
+  readonly find: (reference: Reference, source: Exclude<FreshnessSource, 'none'>) => MandateFact;
+  readonly record: (id: string) => MandateRecord | undefined;
+  readonly records: () => Iterable<MandateRecord>;
+}
+
+/** `onLatch` is told once for every change of the latch, for the log and the metrics. */
+export function createFollower(onLatch: (latch: string) => void): Follower {
+  let state = EMPTY_REPLICA;
+  const working = new Map<string, MandateRecord>();
+  const record = (id: string): MandateRecord | undefined => working.get(id);
+
+  const feed = (message: Message): void => {
+    const next = step(state, message, record);
+    for (const changed of next.changed) working.set(changed.id, changed);
+    if (next.state.latch !== undefined && next.state.latch !== state.latch) onLatch(next.state.latch);
+    ({ state } = next);
+  };
+
+  const find: Follower['find'] = (reference, source) => {
+    const { position, proven, latch } = state;
+    if (position === undefined || proven === undefined) {
+      return { kind: 'unreadable', detail: 'the replica holds nothing yet' };
+    }
+    const own = working.get(reference.id);
+    const lineage = own?.issuer === reference.issuer ? lineageOf(own, record) : undefined;
+    if (lineage !== undefined) return { kind: 'found', lineage, proof: { source, position, proven, latch } };
+    // A broken replica cannot tell an unknown mandate from one that it never learned of.
+    return latch === undefined
+      ? { kind: 'absent' }
+      : { kind: 'unreadable', detail: `the view is latched: ${latch}` };
+  };
+
+  return {
+    state: () => state,
+    feed,
+    load: (records) => {
+      for (const each of records) working.set(each.id, each);
+    },
+    find,
+    record,
+    records: () => working.values(),
+  };
+}

@@ -1,0 +1,151 @@
+/** The log and its fold in one open file: reads for `operate`, and the append that follows it. */
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import {
+  type Folded,
+  type LogEntry,
+  type MandateEvent,
+  type Position,
+  apply,
+} from '../../core/mandate/events.ts';
+import {
+  type Command,
+  type Receipt,
+  type Stored,
+  type Written,
+  operate,
+} from '../../core/mandate/operate.ts';
+import type { Digest, MandateRecord, Proposal } from '../../core/mandate/record.ts';
+import type { WriterResult } from './protocol.ts';
+
+export interface MandateLog {
+  /** Runs one command inside the transaction that the caller has begun. */
+  readonly run: (command: Command) => {
+    readonly result: WriterResult;
+    readonly entries: readonly LogEntry[];
+  };
+  readonly proposal: (submission_id: string) => Proposal | undefined;
+  readonly records: () => Iterable<MandateRecord>;
+  /** The head that counts after the caller's transaction ended. */
+  readonly settle: (outcome: 'committed' | 'rolled_back') => void;
+}
+
+export interface LogParts {
+  readonly issuer: string;
+  readonly digest: Digest;
+  /** A fresh random nonce for each entry of the chain. */
+  readonly eid: () => string;
+}
+
+export function createLog(db: DatabaseSync, head: Position, parts: LogParts): MandateLog {
+  const sql = statements(db);
+  let committed = head;
+  let current = head;
+  const stored = reader(sql);
+
+  const append = (event: MandateEvent): LogEntry => {
+    const entry: LogEntry = {
+      epoch: current.epoch,
+      seq: current.seq + 1,
+      eid: parts.eid(),
+      prev: current.eid,
+      event,
+    };
+    const folded = apply(event, entry.seq, stored);
+    if (folded === 'inapplicable')
+      throw new Error(`the event \`${event.kind}\` does not apply to what is stored`);
+    sql.append.run(entry.seq, entry.epoch, entry.eid, entry.prev, JSON.stringify(event));
+    keep(sql, folded);
+    current = { epoch: entry.epoch, seq: entry.seq, eid: entry.eid };
+    return entry;
+  };
+
+  const run: MandateLog['run'] = (command) => {
+    const written = operate(command, parts.issuer, stored, parts.digest);
+    if ('refused' in written) return { result: { ok: false, ...written }, entries: [] };
+    if ('replay' in written) return { result: replayed(written.replay, stored), entries: [] };
+    const entries = written.events.map(append);
+    return { result: answer(command, written, current, stored, sql), entries };
+  };
+
+  return {
+    run,
+    proposal: stored.proposal,
+    records: function* () {
+      for (const row of sql.records.iterate()) yield JSON.parse(String(row.record)) as MandateRecord;
+    },
+    settle: (outcome) => {
+      if (outcome === 'committed') committed = current;
+      else current = committed;
+    },
+  };
+}
+
+type Statements = ReturnType<typeof statements>;
+
+function statements(db: DatabaseSync) {
+  return {
+    append: db.prepare('INSERT INTO log VALUES (?, ?, ?, ?, ?)'),
+    mandate: db.prepare('SELECT record FROM mandate WHERE id = ?'),
+    records: db.prepare('SELECT record FROM mandate ORDER BY created'),
+    keepMandate: db.prepare(
+      'INSERT INTO mandate VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record',
+    ),
+    proposal: db.prepare('SELECT record FROM proposal WHERE id = ?'),
+    keepProposal: db.prepare(
+      'INSERT INTO proposal VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record',
+    ),
+    nonce: db.prepare('SELECT fingerprint, receipt FROM nonce WHERE mandate = ? AND nonce = ?'),
+    keepNonce: db.prepare('INSERT INTO nonce VALUES (?, ?, ?, ?)'),
+  };
+}
+
+function reader(sql: Statements): Stored {
+  return {
+    mandate: (id) => parsed(sql.mandate, id) as MandateRecord | undefined,
+    proposal: (id) => parsed(sql.proposal, id) as Proposal | undefined,
+    nonce: (mandate, nonce) => {
+      const row = sql.nonce.get(mandate, nonce);
+      return row === undefined
+        ? undefined
+        : { fingerprint: String(row.fingerprint), receipt: JSON.parse(String(row.receipt)) as Receipt };
+    },
+  };
+}
+
+function parsed(statement: StatementSync, id: string): unknown {
+  const row = statement.get(id);
+  return row === undefined ? undefined : JSON.parse(String(row.record));
+}
+
+function keep(sql: Statements, folded: Folded): void {
+  const { mandate, proposal } = folded;
+  if (mandate !== undefined)
+    sql.keepMandate.run(mandate.id, mandate.history[0]!.seq, JSON.stringify(mandate));
+  if (proposal !== undefined) sql.keepProposal.run(proposal.submission_id, JSON.stringify(proposal));
+}
+
+function replayed(receipt: Receipt, stored: Stored): WriterResult {
+  const mandate = stored.mandate(receipt.id);
+  return { ok: true, position: receipt.position, receipt, ...(mandate === undefined ? {} : { mandate }) };
+}
+
+function answer(
+  command: Command,
+  written: Extract<Written, { about: unknown }>,
+  position: Position,
+  stored: Stored,
+  sql: Statements,
+): WriterResult {
+  if ('proposal' in written.about) {
+    const proposal = stored.proposal(written.about.proposal);
+    return { ok: true, position, ...(proposal === undefined ? {} : { proposal }) };
+  }
+  const mandate = stored.mandate(written.about.mandate)!;
+  if (command.kind !== 'operate') return { ok: true, position, mandate };
+  const { id, state, version } = mandate;
+  const receipt: Receipt = { id, operation: command.operation, state, version, position, cascaded: 0 };
+  const { remember } = written;
+  if (remember !== undefined)
+    sql.keepNonce.run(id, remember.nonce, remember.fingerprint, JSON.stringify(receipt));
+  return { ok: true, position, mandate, receipt };
+}

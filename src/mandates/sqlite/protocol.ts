@@ -1,0 +1,46 @@
+/** What the writer thread and the process say to each other. Everything here crosses by structured clone. */
+import type { LogEntry, Position } from '../../core/mandate/events.ts';
+import type { Command, Receipt, Refusal } from '../../core/mandate/operate.ts';
+import type { MandateRecord, Proposal } from '../../core/mandate/record.ts';
+
+export interface WriterOptions {
+  readonly file: string;
+  readonly issuer: string;
+}
+
+export type ToWriter =
+  | { readonly kind: 'write'; readonly call: number; readonly command: Command }
+  | { readonly kind: 'proposal'; readonly call: number; readonly submission_id: string }
+  | { readonly kind: 'close' };
+
+export type WriterResult =
+  | {
+      readonly ok: true;
+      readonly position: Position;
+      readonly mandate?: MandateRecord;
+      readonly proposal?: Proposal;
+      readonly receipt?: Receipt;
+    }
+  | ({ readonly ok: false } & Refusal);
+
+export type FromWriter =
+  | { readonly kind: 'loaded'; readonly records: readonly MandateRecord[] }
+  | { readonly kind: 'ready'; readonly position: Position }
+  | { readonly kind: 'refused'; readonly detail: string }
+  /** One commit: what it appended, then what each command in it came to. */
+  | {
+      readonly kind: 'committed';
+      readonly entries: readonly LogEntry[];
+      readonly results: readonly { readonly call: number; readonly result: WriterResult }[];
+    }
+  /** Nothing of these commands is on disk. `fatal`: the file is never written again. */
+  | {
+      readonly kind: 'not_committed';
+      readonly calls: readonly number[];
+      readonly fatal: boolean;
+      readonly detail: string;
+    }
+  | { readonly kind: 'disk_full' }
+  | { readonly kind: 'writable_again' }
+  | { readonly kind: 'proposal'; readonly call: number; readonly proposal: Proposal | undefined }
+  | { readonly kind: 'closed' };

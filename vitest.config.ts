@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config';
+
+// `core` needs npm alone; `wire` needs what `test/tools/bring.ts` has brought: a real Envoy and a real opa.
+const wire = ['test/wire/**/*.test.ts', 'test/tools/**/*.test.ts', 'test/**/*-build.test.ts'];
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'core', include: ['test/**/*.test.ts'], exclude: wire, testTimeout: 20_000 } },
+      { test: { name: 'wire', include: wire, testTimeout: 60_000, hookTimeout: 60_000 } },
+    ],
+  },
+});
