@@ -57,8 +57,7 @@ export type WriteResult =
   | ({ readonly ok: false } & Refusal);
 
 export type ProposalResult =
-  | { readonly ok: true; readonly proposal: Proposal | undefined }
-  | ({ readonly ok: false } & Refusal);
+  { readonly ok: true; readonly proposal: Proposal | undefined } | ({ readonly ok: false } & Refusal);
 
 export interface Page {
   readonly items: readonly MandateRecord[];

@@ -42,10 +42,23 @@ export function decide(facts: Facts): Decision {
   const request = isRequestJudged(credential, mandate, facts)
     ? requestVerdict(facts, mandate)
     : NOT_EVALUATED;
-  const why = credential.why ?? mandate.why ?? request.why;
+  const why = credential.why ?? mandate.why ?? request.why ?? unsaid(credential, mandate, request);
   return why === undefined
     ? allow(facts, credential, mandate, request)
     : deny(facts, credential, mandate, request, why);
+}
+
+/** An allow takes three answers that say yes; one that was never given, for whatever cause, is a no. */
+function unsaid(
+  credential: CredentialFinding,
+  mandate: MandateFinding,
+  request: RequestFinding,
+): Why | undefined {
+  const isSaid =
+    (credential.part.verdict === 'usable' || mandate.verdict === 'not_required') &&
+    (mandate.verdict === 'legitimate' || mandate.verdict === 'not_required') &&
+    request.verdict === 'permitted';
+  return isSaid ? undefined : { reason: 'internal_error', detail: REASON_TABLE.internal_error.doc };
 }
 
 interface CredentialFinding {
@@ -98,7 +111,12 @@ function usablePart(credential: UsableCredential): CredentialPart {
 function mandateVerdict(facts: Facts): MandateFinding {
   const { action, credential, mandate, reference } = facts;
   const budget_ms = budgetOf(action.class, facts.settings.budgets);
-  if (budget_ms === undefined) return { verdict: 'not_required' };
+  if (budget_ms === undefined) {
+    const { fault } = action;
+    return fault?.reason === 'parameter_violation'
+      ? illegitimate(fault.reason, fault.detail)
+      : { verdict: 'not_required' };
+  }
   if (reference === undefined || 'reason' in reference) {
     const reason = reference?.reason ?? 'mission_context_missing';
     return illegitimate(reason, REASON_TABLE[reason].doc);

@@ -40,9 +40,17 @@ export function parseTime(text: string): number | undefined {
   return zone.startsWith('+') ? utc - offset : utc + offset;
 }
 
-/** Epoch milliseconds as RFC 3339 in UTC with milliseconds. */
+const EARLIEST_MS = Date.parse('0001-01-01T00:00:00.000Z');
+const LATEST_MS = Date.parse('9999-12-31T23:59:59.999Z');
+
+/** The nearest instant that RFC 3339 can write, in whole milliseconds: an end that cannot be read is minus infinity. */
+export function clampTime(wall_ms: number): number {
+  return Math.trunc(Math.min(Math.max(wall_ms, EARLIEST_MS), LATEST_MS));
+}
+
+/** Epoch milliseconds as RFC 3339 in UTC with milliseconds; clamped, so that it never throws. */
 export function formatTime(wall_ms: number): string {
-  return new Date(wall_ms).toISOString();
+  return new Date(clampTime(wall_ms)).toISOString();
 }
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };

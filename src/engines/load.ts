@@ -22,7 +22,7 @@ export interface PolicySources {
 
 export interface LoadParts {
   readonly digest: Digest;
-  readonly mono_ms: () => number;
+  readonly cpu_ms: () => number;
   readonly complain: (what: string) => void;
 }
 
@@ -85,8 +85,8 @@ function loadCedarFolder(folder: string, actions: ActionTable, digest: Digest): 
 async function loadOpaFolder(folder: string, parts: LoadParts): Promise<Loading> {
   const read = await readOpaFolder(folder);
   if ('error' in read) return { errors: [`policies.opa: ${read.error}`] };
-  const { mono_ms, complain } = parts;
-  const load = await loadOpa(read.wasm, read.data, { mono_ms, complain });
+  const { cpu_ms, complain } = parts;
+  const load = await loadOpa(read.wasm, read.data, { cpu_ms, complain });
   if (!load.ok) return { errors: [`policies.opa: ${load.error}`] };
   const digests = read.files.map(
     ({ name, bytes }) => [`opa/${basename(name)}`, parts.digest(bytes)] as const,

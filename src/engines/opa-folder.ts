@@ -76,7 +76,7 @@ async function readBundle(path: string, bytes: Uint8Array): Promise<OpaFolder | 
 async function inflate(path: string, bytes: Uint8Array): Promise<Bytes | Failed> {
   try {
     const inflated = await promisify(gunzip)(bytes, { maxOutputLength: MAX_INFLATED_MIB * MIB });
-    // nanotar looks below a view at its whole buffer, and zlib's view may lie in a pool.
+    // nanotar looks below a view at its whole buffer, of which zlib has filled only a part.
     return { bytes: new Uint8Array(inflated) };
   } catch (thrown) {
     const isTooLarge = (thrown as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE';

@@ -14,12 +14,12 @@ import {
 import { regoInput } from './rego-input.ts';
 
 export interface OpaOptions {
-  /** An evaluation that takes longer puts the engine out of service; default 100. */
+  /** An evaluation that takes more CPU time puts the engine out of service; default 100. */
   readonly overrun_ms?: number;
   /** Memory of an instance in pages of 64 KiB; default 512, which is 32 MiB. */
   readonly max_memory_pages?: number;
-  /** A clock that only goes forward. */
-  readonly mono_ms: () => number;
+  /** CPU time of this thread: a process that was paused has not overrun. */
+  readonly cpu_ms: () => number;
   readonly complain: (what: string) => void;
 }
 
@@ -63,7 +63,7 @@ function unfitPolicy(policy: LoadedPolicy): string | undefined {
 function evaluator(
   first: LoadedPolicy,
   start: () => LoadedPolicy,
-  { overrun_ms = OVERRUN_MS, mono_ms, complain }: OpaOptions,
+  { overrun_ms = OVERRUN_MS, cpu_ms, complain }: OpaOptions,
 ): PolicyEngine['evaluate'] {
   let policy: LoadedPolicy | undefined = first;
   let overran = false;
@@ -72,11 +72,11 @@ function evaluator(
   const run = (input: PolicyInput): unknown => {
     policy ??= start();
     const json = regoInput(input);
-    const begun_ms = mono_ms();
+    const begun_ms = cpu_ms();
     try {
       return policy.evaluate(json, ENTRY_POINT);
     } finally {
-      overran = mono_ms() - begun_ms > overrun_ms;
+      overran = cpu_ms() - begun_ms > overrun_ms;
       if (overran) complain(`${slow}: no more of this bundle is evaluated until it is replaced`);
     }
   };

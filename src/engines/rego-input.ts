@@ -2,7 +2,7 @@
 import type { JsonObject } from '../core/json.ts';
 import type { ParameterValues } from '../core/parameters.ts';
 import type { PolicyInput, PolicyMandate } from '../core/policy.ts';
-import { formatTime } from '../core/time.ts';
+import { clampTime, formatTime } from '../core/time.ts';
 
 /** What becomes `input`. Members are named one by one: that is the contract, and twice as fast as spreading them. */
 export function regoInput({ principal, action, resource, context }: PolicyInput): JsonObject {
@@ -35,7 +35,7 @@ export function regoInput({ principal, action, resource, context }: PolicyInput)
 }
 
 function regoContext(context: PolicyInput['context'], action: PolicyInput['action']): JsonObject {
-  const now_ms = writable(context.now_ms);
+  const now_ms = clampTime(context.now_ms);
   return {
     mandate: regoMandate(context.mandate),
     parameters: plainValues(context.parameters),
@@ -50,8 +50,8 @@ function regoContext(context: PolicyInput['context'], action: PolicyInput['actio
 }
 
 function regoMandate(mandate: PolicyMandate): JsonObject {
-  const expires_at_ms = writable(mandate.expires_at_ms);
-  const approved_at_ms = writable(mandate.approved_at_ms);
+  const expires_at_ms = clampTime(mandate.expires_at_ms);
+  const approved_at_ms = clampTime(mandate.approved_at_ms);
   return {
     type: 'Mandate',
     id: mandate.id,
@@ -74,7 +74,7 @@ function regoMandate(mandate: PolicyMandate): JsonObject {
 }
 
 function regoCredential(credential: PolicyInput['context']['credential']): JsonObject {
-  const expires_at_ms = writable(credential.expires_at_ms);
+  const expires_at_ms = clampTime(credential.expires_at_ms);
   return {
     issuer: credential.issuer,
     subject: credential.subject,
@@ -90,12 +90,4 @@ function user(id: string): JsonObject {
 
 function plainValues(parameters: ParameterValues): JsonObject {
   return Object.fromEntries(Object.entries(parameters).map(([name, parameter]) => [name, parameter.value]));
-}
-
-const EARLIEST_MS = Date.parse('0001-01-01T00:00:00.000Z');
-const LATEST_MS = Date.parse('9999-12-31T23:59:59.999Z');
-
-/** The nearest instant that RFC 3339 can write. An unreadable end is minus infinity, which JSON would make null. */
-function writable(wall_ms: number): number {
-  return Math.trunc(Math.min(Math.max(wall_ms, EARLIEST_MS), LATEST_MS));
 }

@@ -8,11 +8,11 @@ import type { EngineAnswer, PolicyEngine, PolicyInput } from '../../src/core/pol
 import { type OpaFolder, readOpaFolder } from '../../src/engines/opa-folder.ts';
 import { HOST_BUILTINS } from '../../src/engines/opa-wasm.ts';
 import { type OpaOptions, loadOpa } from '../../src/engines/opa.ts';
-import { policyInputWith } from './policy-inputs.ts';
+import { policyInputWith } from '../support/policy-input.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const opa = join(root, '.tools/bin/opa');
-const OPTIONS: OpaOptions = { mono_ms: () => 0, complain: () => {} };
+const OPTIONS: OpaOptions = { cpu_ms: () => 0, complain: () => {} };
 
 const dirs: string[] = [];
 afterAll(() => {
@@ -212,7 +212,7 @@ test('a policy that takes too long is latched, and its bundle loaded anew is not
   const complain = vi.fn<(what: string) => void>();
   // RE2 would be done at once; the JavaScript regular expression behind `regex.split` goes back and forth.
   const folder = await build('allow if count(regex.split(`^(a+)+$`, input.context.parameters.given)) > 0');
-  const options = { overrun_ms: 25, mono_ms: () => performance.now(), complain };
+  const options = { overrun_ms: 25, cpu_ms: () => performance.now(), complain };
   const engine = await engineOf(folder, options);
   const errors = ['a policy evaluation took longer than 25 ms'];
   const [quick, slow] = [inputWith('a!'), inputWith(`${'a'.repeat(26)}!`)];

@@ -1,5 +1,5 @@
 /** What an OPA folder may hold, and why it is refused. */
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -56,6 +56,8 @@ describe('an OPA folder', () => {
 
   const negative = createTar([{ name: 'a', data: 'x' }, wasm]);
   negative.set(Buffer.from('-0000000512'), 124);
+  const link = createTar([{ name: 'policy.wasm', data: '' }]);
+  link.set(Buffer.from('2'), 156);
 
   test.each([
     ['neither file', {}, 'holds neither'],
@@ -68,6 +70,7 @@ describe('an OPA folder', () => {
       { 'bundle.tar.gz': bundleOf([{ name: 'a', data: 'x' }]) },
       'has no `policy.wasm`',
     ],
+    ['a bundle with a link for a module', { 'bundle.tar.gz': gzipSync(link) }, 'has no `policy.wasm`'],
     [
       'a bundle with two modules',
       { 'bundle.tar.gz': bundleOf([wasm, { ...wasm, name: 'policy.wasm' }]) },
@@ -98,6 +101,12 @@ describe('an OPA folder', () => {
     expect(await errorOf(dir)).toContain(`is larger than ${max_mib} MiB`);
     truncateSync(join(dir, name), max_mib * 1024 * 1024);
     expect((await errorOf(dir)) ?? '').not.toContain('is larger than');
+  });
+
+  test('is refused when its file cannot be read', async () => {
+    const dir = folderOf({});
+    mkdirSync(join(dir, 'policy.wasm'));
+    expect(await errorOf(dir)).toBe(`\`${join(dir, 'policy.wasm')}\` cannot be read: EISDIR`);
   });
 
   test('is refused when the module in its bundle is larger than 32 MiB', async () => {
