@@ -45,10 +45,10 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
   const policies = await policiesOf(config, table, actions_text, parts);
   const issuers = issuersOf(config, parts);
   const isOperator = readOperatorToken(config.control.token_file);
+  const log = openLog(config.log.decisions);
   const opened = await openSqliteStore({ path: config.store.path, issuer: config.issuer, now, complain });
   if (!opened.ok) throw new ConfigurationError([`store: ${opened.error}`]);
   const { store } = opened;
-  const log = openLog(config.log.decisions);
 
   const ids = createIds();
   const settings = settingsOf(config);

@@ -52,6 +52,9 @@ export interface SidecarOptions {
   /** Keep the folder of an earlier sidecar: its store, its tokens. */
   readonly folder?: string;
   readonly env?: Record<string, string>;
+  /** No file may grow beyond this: a disk that fails. */
+  readonly file_limit_kib?: number;
+  readonly store_path?: string;
 }
 
 export interface Sidecar {
@@ -101,7 +104,11 @@ export async function startSidecar(options: SidecarOptions = {}): Promise<Sideca
   const config_file = join(folder, 'mandated.yaml');
   writeFileSync(join(folder, 'keys.json'), JSON.stringify(issuer.jwks));
   writeFileSync(config_file, configurationText(options));
-  const child = spawn(process.execPath, [join(ROOT, 'src/mandated.mjs'), 'serve', '--config', config_file], {
+  const command = [process.execPath, join(ROOT, 'src/mandated.mjs'), 'serve', '--config', config_file];
+  const limit = options.file_limit_kib;
+  const [program, ...args] =
+    limit === undefined ? command : ['bash', '-c', `ulimit -f ${limit}; exec "$@"`, '-', ...command];
+  const child = spawn(program!, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },
   });
@@ -115,7 +122,7 @@ export async function startSidecar(options: SidecarOptions = {}): Promise<Sideca
     });
     void exited.then((code) => reject(new Error(`mandated ended with ${code}: ${stderr}`)));
   });
-  const token_file = join(folder, 'data/control-token');
+  const token_file = join(options.store_path ?? join(folder, 'data'), 'control-token');
   const client = createControlClient(addresses.control, readFileSync(token_file, 'utf8').trim());
   const mandate: Sidecar['mandate'] = async (proposal = proposalBody()) => {
     const proposed = await client.call('POST', '/v1/proposals', proposal);
@@ -163,7 +170,7 @@ function readLines(file: string): readonly JsonObject[] {
     .map((line) => JSON.parse(line) as JsonObject);
 }
 
-function configurationText({ policies, actions, extra, check }: SidecarOptions): string {
+function configurationText({ policies, actions, extra, check, store_path }: SidecarOptions): string {
   const { cedar, opa } = policies ?? { cedar: 'policies/cedar' };
   const folders = Object.entries({ cedar, opa }).flatMap(([name, folder]) =>
     folder === undefined
@@ -173,7 +180,7 @@ function configurationText({ policies, actions, extra, check }: SidecarOptions):
   return `issuer: ${MANDATES}
 check: ${check ?? '{ listen: "127.0.0.1:0", shutdown_grace_ms: 200 }'}
 control: { listen: "127.0.0.1:0" }
-store: { engine: sqlite, path: data }
+store: { engine: sqlite, path: ${store_path ?? 'data'} }
 credentials:
   - { name: corp, issuer: "${AS}", audiences: ["${GIT}"], jwks: { file: keys.json }, algorithms: [ES256] }
 actions: ${JSON.stringify(actions ?? join(ROOT, 'policies/actions.yaml'))}

@@ -1,0 +1,37 @@
+/** `npm run bench -- NAME [--short]`: runs one bench, prints its table and writes it to `bench/results/`. */
+import { writeFileSync } from 'node:fs';
+import { arch, cpus, platform } from 'node:os';
+import { join } from 'node:path';
+import { hello } from './hello.ts';
+
+export interface Figure {
+  readonly what: string;
+  readonly value: number;
+  readonly unit: string;
+}
+
+export interface BenchOptions {
+  /** Seconds instead of minutes: asserts the answers, and its times are worth little. */
+  readonly isShort: boolean;
+}
+
+const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<readonly Figure[]>>> = { hello };
+
+const [name = '', ...flags] = process.argv.slice(2);
+const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
+if (bench === undefined || flags.some((flag) => flag !== '--short')) {
+  process.stderr.write(`usage: npm run bench -- ${Object.keys(BENCHES).join(' | ')} [--short]\n`);
+  process.exit(2);
+}
+const isShort = flags.includes('--short');
+const figures = await bench({ isShort });
+for (const { what, value, unit } of figures)
+  process.stdout.write(`${what.padEnd(64)} ${value.toFixed(2).padStart(10)} ${unit}\n`);
+if (!isShort) {
+  const machine = `${cpus()[0]?.model ?? 'unknown'}, ${cpus().length} cores, ${platform()} ${arch()}`;
+  const result = { bench: name, date: new Date().toISOString(), node: process.version, machine, figures };
+  writeFileSync(
+    join(import.meta.dirname, 'results', `${name}.json`),
+    `${JSON.stringify(result, undefined, 2)}\n`,
+  );
+}
