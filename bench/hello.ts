@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { startSidecar } from '../test/support/sidecar.ts';
 import { askEnvoyDoor } from '../test/support/ask.ts';
 import { load, median } from './load.ts';
-import type { BenchOptions, Figure } from './run.ts';
+import type { BenchOptions, Figure } from './figure.ts';
 import { measureSteps } from './steps.ts';
 
 const PERMIT =

@@ -34,7 +34,7 @@ function drive({ port, request, expected }: Load, until: number): Promise<number
       if (!head.endsWith(END_OF_HEAD)) return;
       const missing = expected.find((text) => !head.includes(text));
       if (missing !== undefined)
-        return void reject(new Error(`an answer lacks \`${missing}\`: ${head.slice(0, 400)}`));
+        return reject(new Error(`an answer lacks \`${missing}\`: ${head.slice(0, 400)}`));
       count += 1;
       head = '';
       if (performance.now() < until) next();

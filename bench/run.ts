@@ -2,18 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import { arch, cpus, platform } from 'node:os';
 import { join } from 'node:path';
+import type { BenchOptions, Figure } from './figure.ts';
 import { hello } from './hello.ts';
-
-export interface Figure {
-  readonly what: string;
-  readonly value: number;
-  readonly unit: string;
-}
-
-export interface BenchOptions {
-  /** Seconds instead of minutes: asserts the answers, and its times are worth little. */
-  readonly isShort: boolean;
-}
 
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<readonly Figure[]>>> = { hello };
 

@@ -21,9 +21,13 @@ import { createIds } from '../src/ids.ts';
 import { openSqliteStore } from '../src/mandates/sqlite/store.ts';
 import { AS, GIT, MANDATES, ROOT, createIssuer, proposalBody } from '../test/support/sidecar.ts';
 import { median } from './load.ts';
-import type { Figure } from './run.ts';
+import type { Figure } from './figure.ts';
 
 const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
+
+function complain(what: string): never {
+  throw new Error(what);
+}
 
 export async function measureSteps(policies: string, isShort: boolean): Promise<readonly Figure[]> {
   const folder = mkdtempSync(join(tmpdir(), 'mandated-steps-'));
@@ -83,9 +87,6 @@ async function build(policies: string, folder: string) {
   const keySet = readKeySet(JSON.stringify(issuer.jwks));
   if (!keySet.ok) throw new Error(keySet.error);
   const actions = readActions(join(ROOT, 'policies/actions.yaml'), { scheme: 'https', is_cedar_bound: true });
-  const complain = (what: string): never => {
-    throw new Error(what);
-  };
   const loaded = await loadPolicies(
     { cedar: policies, actions, actions_text: '' },
     { digest: sha256, cpu_ms: () => 0, complain },
@@ -94,8 +95,8 @@ async function build(policies: string, folder: string) {
   const opened = await openSqliteStore({ path: folder, issuer: MANDATES, now, complain });
   if (!opened.ok) throw new Error(opened.error);
   const { store } = opened;
-  const record_ = await approve(store);
-  const { id, issuer: iss, authority_hash } = record_;
+  const mandate = await approve(store);
+  const { id, issuer: iss, authority_hash } = mandate;
   const token = await issuer.mint({ mission: { id, issuer: iss, authority_hash } });
   const ids = createIds();
   const log = openDecisionLog('/dev/null');

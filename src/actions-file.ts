@@ -1,13 +1,9 @@
 /** `actions.yaml`: what each request means, read into the table that `classify` walks. */
 import { z } from 'zod';
-import type { ActionTable, HttpMatch, NamedAction, OperationRule, PathSegment } from './core/action.ts';
+import type { ActionTable, HttpMatch, NamedAction, OperationRule, PathSegment } from './core/action-table.ts';
 import { ACTION_CLASSES, type ActionClass, widest } from './core/classes.ts';
-import {
-  PARAMETER_TYPES,
-  type ParameterRule,
-  type ParameterSource,
-  type ParameterType,
-} from './core/parameters.ts';
+import { PARAMETER_TYPES, type ParameterType } from './core/parameter-types.ts';
+import { type ParameterRule, type ParameterSource } from './core/parameters.ts';
 import { judgePath, normaliseAuthority, parseResource } from './core/uri.ts';
 import { ConfigurationError, readYaml } from './reading.ts';
 

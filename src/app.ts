@@ -6,7 +6,7 @@ import { createMetrics } from './audit/metrics.ts';
 import { createCheck } from './check/check.ts';
 import type { Config } from './config.ts';
 import { type ActionsOptions, emptyActions, readActions } from './actions-file.ts';
-import type { ActionTable } from './core/action.ts';
+import type { ActionTable } from './core/action-table.ts';
 import type { Settings } from './core/facts.ts';
 import type { PolicySet } from './core/policy.ts';
 import type { Now } from './core/time.ts';

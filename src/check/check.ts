@@ -6,7 +6,8 @@
  *   decide    pure        three verdicts and the effect
  *   record    audit       may only make the decision stricter
  */
-import { type ActionTable, classify } from '../core/action.ts';
+import { classify } from '../core/action.ts';
+import type { ActionTable } from '../core/action-table.ts';
 import { decide } from '../core/decide.ts';
 import type { RecordedDecision } from '../core/decision.ts';
 import type { Digest } from '../core/mandate/record.ts';

@@ -7,7 +7,7 @@ import type { RecordedDecision } from '../core/decision.ts';
 import type { MandateFact } from '../core/facts.ts';
 import type { ViewProof } from '../core/freshness.ts';
 import type { Position } from '../core/mandate/events.ts';
-import type { Command, Receipt, Refusal } from '../core/mandate/operate.ts';
+import type { Command, Receipt, Refusal } from '../core/mandate/commands.ts';
 import type { MandateRecord, Proposal } from '../core/mandate/record.ts';
 import type { PolicySet } from '../core/policy.ts';
 import type { Reference } from '../core/reference.ts';

@@ -1,5 +1,5 @@
 /** Records a decision and answers it. What happens here may only make the decision stricter. */
-import { expirePermit, refuseAfterwards } from '../core/decide.ts';
+import { expirePermit, refuseAfterwards } from '../core/permit.ts';
 import type { Decision, RecordedDecision } from '../core/decision.ts';
 import type { Facts } from '../core/facts.ts';
 import { stopFor } from '../core/mandate/life.ts';

@@ -1,6 +1,6 @@
 /** The decision: one shape for answers, deny bodies and the decision log. */
 import type { ActionClass } from './classes.ts';
-import type { ClassSource } from './action.ts';
+import type { ClassSource } from './action-table.ts';
 import type { FreshnessSource } from './freshness.ts';
 import type { Stop } from './mandate/life.ts';
 import type { MandateState } from './mandate/record.ts';

@@ -6,7 +6,7 @@ import type {
   EntityUidJson,
   TypeAndId,
 } from '@cedar-policy/cedar-wasm/nodejs';
-import type { ParameterValue } from '../core/parameters.ts';
+import type { ParameterValue } from '../core/parameter-types.ts';
 import type { PolicyInput, PolicyMandate } from '../core/policy.ts';
 import { formatTime } from '../core/time.ts';
 

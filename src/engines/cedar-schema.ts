@@ -1,8 +1,8 @@
 /** The Cedar schema that policies are checked against, generated from the model and the action table. */
-import type { ActionTable, NamedAction } from '../core/action.ts';
-import { familiesOf } from '../core/action.ts';
+import { type ActionTable, type NamedAction, familiesOf } from '../core/action-table.ts';
 import { ACTION_CLASSES } from '../core/classes.ts';
-import type { ParameterRule, ParameterType } from '../core/parameters.ts';
+import type { ParameterType } from '../core/parameter-types.ts';
+import type { ParameterRule } from '../core/parameters.ts';
 
 /** Entity types and the part of the context that is the same for every action. */
 const MODEL = `

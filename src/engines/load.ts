@@ -1,7 +1,7 @@
 /** Loads the configured policies into one set, and names it by a digest of everything it was made from. */
 import { readFileSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { ActionTable } from '../core/action.ts';
+import type { ActionTable } from '../core/action-table.ts';
 import { canonicalJson } from '../core/json.ts';
 import type { Digest } from '../core/mandate/record.ts';
 import type { PolicyEngine, PolicySet } from '../core/policy.ts';

@@ -1,6 +1,6 @@
 /** The input tree of policies as Rego sees it: plain JSON, Cedar's keys, references as `{type, id}`. */
 import type { JsonObject } from '../core/json.ts';
-import type { ParameterValues } from '../core/parameters.ts';
+import type { ParameterValues } from '../core/parameter-types.ts';
 import type { PolicyInput, PolicyMandate } from '../core/policy.ts';
 import { clampTime, formatTime } from '../core/time.ts';
 

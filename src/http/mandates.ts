@@ -9,7 +9,7 @@ import {
 } from '../check/ports.ts';
 import { canonicalJson } from '../core/json.ts';
 import { type Lineage, TRANSITIONS, effectiveState, ownOf, stopAfter } from '../core/mandate/life.ts';
-import type { Command } from '../core/mandate/operate.ts';
+import type { Command } from '../core/mandate/commands.ts';
 import {
   type Digest,
   MANDATE_STATES,

@@ -1,7 +1,7 @@
 /** Proposals: what is asked for, shown, and then approved or denied by a person. */
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import { proposalStatus } from '../core/mandate/operate.ts';
+import { proposalStatus } from '../core/mandate/proposals.ts';
 import type { AuthorityEntry, Intent, Proposal } from '../core/mandate/record.ts';
 import { Refused, entries, identifier, intent, party, readBody, reason, time } from './bodies.ts';
 import { type MandateApi, commit, notFound, present } from './mandates.ts';

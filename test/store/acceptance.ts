@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { MandateStore, WriteResult } from '../../src/check/ports.ts';
 import { judge } from '../../src/core/freshness.ts';
-import type { Command } from '../../src/core/mandate/operate.ts';
+import type { Command } from '../../src/core/mandate/commands.ts';
 import type { MandateState } from '../../src/core/mandate/record.ts';
 import { ALICE, ENTRY, MANDATES } from '../support/records.ts';
 

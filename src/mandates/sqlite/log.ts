@@ -7,13 +7,8 @@ import {
   type Position,
   apply,
 } from '../../core/mandate/events.ts';
-import {
-  type Command,
-  type Receipt,
-  type Stored,
-  type Written,
-  operate,
-} from '../../core/mandate/operate.ts';
+import { type Command, type Receipt, type Stored, type Written } from '../../core/mandate/commands.ts';
+import { operate } from '../../core/mandate/operate.ts';
 import type { Digest, MandateRecord, Proposal } from '../../core/mandate/record.ts';
 import type { WriterResult } from './protocol.ts';
 

@@ -1,6 +1,6 @@
 /** What the writer thread and the process say to each other. Everything here crosses by structured clone. */
 import type { LogEntry, Position } from '../../core/mandate/events.ts';
-import type { Command, Receipt, Refusal } from '../../core/mandate/operate.ts';
+import type { Command, Receipt, Refusal } from '../../core/mandate/commands.ts';
 import type { MandateRecord, Proposal } from '../../core/mandate/record.ts';
 
 export interface WriterOptions {

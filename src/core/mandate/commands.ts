@@ -1,0 +1,91 @@
+/** What can be asked of a store, and what a command comes to before it is committed. */
+import type { ControlReason } from '../reasons.ts';
+import type { Lookup, MandateEvent, Position } from './events.ts';
+import type { AuthorityEntry, Intent, MandateState, Operation, Party } from './record.ts';
+
+interface Attributed {
+  readonly by: Party;
+  /** The writer's clock when the command arrived, epoch ms. */
+  readonly at_ms: number;
+}
+
+export interface ProposeCommand extends Attributed {
+  readonly kind: 'propose';
+  readonly submission_id: string;
+  readonly intent: Intent;
+  readonly authorization_details: readonly AuthorityEntry[];
+  readonly subject: Party;
+  readonly client_id: string;
+  readonly client_issuer: string;
+}
+
+export interface ApproveCommand extends Attributed {
+  readonly kind: 'approve';
+  readonly submission_id: string;
+  readonly proposal_hash: string;
+  /** What the new mandate is called; drawn by the caller, 128 bits of entropy or more. */
+  readonly mandate_id: string;
+  readonly approval_event_id: string;
+  readonly policy_version: string;
+  readonly authorization_details?: readonly AuthorityEntry[];
+  readonly expires_at?: string;
+}
+
+export interface DenyCommand extends Attributed {
+  readonly kind: 'deny';
+  readonly submission_id: string;
+  readonly reason?: string;
+}
+
+export interface OperateCommand extends Attributed {
+  readonly kind: 'operate';
+  readonly operation: Exclude<Operation, 'approve'>;
+  readonly id: string;
+  readonly reason?: string;
+  readonly expected_version?: number;
+  readonly nonce?: string;
+  /** Digest of the whole body: a nonce that comes back with another body is refused. */
+  readonly fingerprint: string;
+}
+
+export type Command = ProposeCommand | ApproveCommand | DenyCommand | OperateCommand;
+
+export interface Refusal {
+  readonly refused: ControlReason;
+  readonly detail: string;
+  /** The member of the body at fault, dotted. */
+  readonly field?: string;
+}
+
+/** What an operation came to. Kept under its nonce, so that the same call gets the same answer. */
+export interface Receipt {
+  readonly id: string;
+  readonly operation: Operation;
+  readonly state: MandateState;
+  readonly version: number;
+  readonly position: Position;
+  /** How many descendants ended with it. */
+  readonly cascaded: number;
+}
+
+export type Written =
+  | {
+      /** Nothing to append when the state is already what was asked for. */
+      readonly events: readonly MandateEvent[];
+      readonly about: { readonly mandate: string } | { readonly proposal: string };
+      readonly remember?: { readonly nonce: string; readonly fingerprint: string };
+    }
+  | { readonly replay: Receipt }
+  | Refusal;
+
+export interface Stored extends Lookup {
+  /** What an earlier operation on this mandate under the same nonce did. */
+  readonly nonce: (
+    mandate_id: string,
+    nonce: string,
+  ) => { readonly fingerprint: string; readonly receipt: Receipt } | undefined;
+}
+
+export function refuse(refused: ControlReason, detail: string, field?: string): Refusal {
+  return field === undefined ? { refused, detail } : { refused, detail, field };
+}

@@ -1,0 +1,48 @@
+/** How long an allow lasts, and what may still turn it into a deny. */
+import { budgetOf } from './classes.ts';
+import type { Decision } from './decision.ts';
+import type { Facts } from './facts.ts';
+import { effectiveEnd } from './mandate/life.ts';
+import { REASON_TABLE, type Reason } from './reasons.ts';
+import { type Instant, elapsed } from './time.ts';
+import type { MandateFinding } from './verdicts.ts';
+
+/** The earliest of the token's end, the effective end, and what the view and the permit allow, epoch ms. */
+export function validUntil(facts: Facts, mandate: MandateFinding): number {
+  const { credential, action, settings, decided } = facts;
+  const budget_ms = budgetOf(action.class, settings.budgets) ?? 0;
+  const token_end = credential.verdict === 'usable' ? credential.expires_at_ms : Infinity;
+  const { joined } = mandate;
+  if (joined === undefined) return Math.min(token_end, decided.wall_ms + settings.permit_validity_ms);
+  const permit_end = joined.proof.proven.wall_ms + budget_ms + settings.permit_validity_ms;
+  return Math.min(token_end, effectiveEnd(joined.lineage), permit_end);
+}
+
+/**
+ * The permit's own end, looked at once more just before answering: a process that was paused must not answer with an
+ * old view. May only make the decision stricter.
+ */
+export function expirePermit(decision: Decision, facts: Facts, at: Instant): Decision {
+  if (decision.effect === 'deny' || facts.mandate.kind !== 'found') return decision;
+  const { settings, action, mandate } = facts;
+  const allowed_ms = (budgetOf(action.class, settings.budgets) ?? 0) + settings.permit_validity_ms;
+  const isOver =
+    elapsed(mandate.proof.proven, at) > allowed_ms || at.wall_ms >= Date.parse(decision.valid_until!);
+  return isOver
+    ? refuseAfterwards(decision, 'state_unavailable', 'the permit ended before it was given')
+    : decision;
+}
+
+/** Turns an allow into a deny for a reason found after it was formed. */
+export function refuseAfterwards(decision: Decision, reason: Reason, detail: string): Decision {
+  const { valid_until: _, ...rest } = decision;
+  const lost = reason === 'state_unavailable' ? { verdict: 'unproven' as const, reason } : {};
+  return {
+    ...rest,
+    effect: 'deny',
+    reason,
+    detail,
+    mandate: { ...decision.mandate, ...lost },
+    next_action: REASON_TABLE[reason].next_action,
+  };
+}

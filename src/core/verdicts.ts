@@ -1,0 +1,183 @@
+/** The three verdicts, each from its own facts: what `decide` puts together. */
+import { budgetOf } from './classes.ts';
+import { type UsableCredential, joins } from './credential.ts';
+import type { CredentialPart, MandatePart, RequestPart } from './decision.ts';
+import type { Facts, MandateFact } from './facts.ts';
+import { type Judgement, judge } from './freshness.ts';
+import { type EntryMatch, effectiveAuthority, matchEntry, withinToken } from './mandate/authority.ts';
+import { effectiveState, ownOf } from './mandate/life.ts';
+import type { MandateState } from './mandate/record.ts';
+import { type RequestVerdict, combine } from './policy.ts';
+import { policyInput } from './policy-input.ts';
+import { REASON_TABLE, type Reason } from './reasons.ts';
+import { formatTime } from './time.ts';
+
+/** A verdict's reason, and what a person is told about it. */
+export interface Why {
+  readonly reason: Reason;
+  readonly detail: string;
+}
+
+/** What the mandate's verdict was made from; the joined mandate is absent where nothing may be shown of it. */
+export interface MandateFinding {
+  readonly verdict: MandatePart['verdict'];
+  readonly why?: Why;
+  readonly joined?: Extract<MandateFact, { kind: 'found' }>;
+  readonly state?: MandateState;
+  readonly entry_digest?: string;
+  readonly judgement?: Judgement;
+}
+
+/** A question that was not reached. */
+export const NOT_EVALUATED: { readonly verdict: 'not_evaluated'; readonly why?: never } = {
+  verdict: 'not_evaluated',
+};
+
+export interface CredentialFinding {
+  readonly part: CredentialPart;
+  readonly why?: Why;
+}
+
+export function credentialVerdict(facts: Facts): CredentialFinding {
+  const { credential, action } = facts;
+  if (action.fault?.reason === 'malformed_request') {
+    return { part: NOT_EVALUATED, why: { reason: 'malformed_request', detail: action.fault.detail } };
+  }
+  switch (credential.verdict) {
+    case 'usable':
+      return { part: usablePart(credential) };
+    case 'unusable': {
+      const { verdict, reason, detail } = credential;
+      return { part: { verdict, reason }, why: { reason, detail } };
+    }
+    case 'unverifiable': {
+      const { verdict, detail } = credential;
+      return {
+        part: { verdict, reason: 'credential_invalid' },
+        why: { reason: 'credential_invalid', detail },
+      };
+    }
+    case 'not_presented': {
+      const { verdict } = credential;
+      if (action.class === 'non_consequential') return { part: { verdict } };
+      const detail = 'no credential was presented';
+      return {
+        part: { verdict, reason: 'credential_invalid' },
+        why: { reason: 'credential_invalid', detail },
+      };
+    }
+  }
+}
+
+function usablePart(credential: UsableCredential): CredentialPart {
+  return {
+    verdict: 'usable',
+    issuer: credential.issuer,
+    subject: credential.subject,
+    client_id: credential.client_id,
+    expires_at: formatTime(credential.expires_at_ms),
+  };
+}
+
+/** Reference, join, terms, expiry and state, freshness, entry, constraints: in this order. */
+export function mandateVerdict(facts: Facts): MandateFinding {
+  const { action, credential, mandate, reference } = facts;
+  const budget_ms = budgetOf(action.class, facts.settings.budgets);
+  if (budget_ms === undefined) {
+    const { fault } = action;
+    return fault?.reason === 'parameter_violation'
+      ? illegitimate(fault.reason, fault.detail)
+      : { verdict: 'not_required' };
+  }
+  if (reference === undefined || 'reason' in reference) {
+    const reason = reference?.reason ?? 'mission_context_missing';
+    return illegitimate(reason, REASON_TABLE[reason].doc);
+  }
+  if (mandate.kind === 'unreadable') return unproven('state_unavailable', mandate.detail);
+  // Unknown and not yours are one answer, in every field.
+  if (
+    mandate.kind !== 'found' ||
+    credential.verdict !== 'usable' ||
+    !joins(credential, ownOf(mandate.lineage))
+  ) {
+    return illegitimate('mission_mismatch', REASON_TABLE.mission_mismatch.doc);
+  }
+  return joinedVerdict(facts, mandate, reference.authority_hash, budget_ms);
+}
+
+function joinedVerdict(
+  facts: Facts,
+  joined: Extract<MandateFact, { kind: 'found' }>,
+  authority_hash: string | undefined,
+  budget_ms: number,
+): MandateFinding {
+  const own = ownOf(joined.lineage);
+  const judgement = judge(joined.proof, { budget_ms, arrived: facts.arrived }, facts.decided);
+  const state = effectiveState(joined.lineage, facts.decided.wall_ms);
+  const known = { joined, judgement };
+  if (!judgement.fresh) return { ...unproven('state_unavailable', judgement.why), ...known };
+  if (facts.min_version !== undefined && own.version < facts.min_version) {
+    return { ...unproven('stale_state', `the view has version ${own.version}`), ...known };
+  }
+  if (authority_hash !== undefined && authority_hash !== own.authority_hash) {
+    return { ...illegitimate('view_inconsistent', REASON_TABLE.view_inconsistent.doc), ...known, state };
+  }
+  if (state !== 'active')
+    return { ...illegitimate('mission_inactive', `the mission is ${state}`), ...known, state };
+  return { ...authorityVerdict(facts, joined), ...known, state };
+}
+
+/** Whether the mandate, and the token where it bounds itself, stand behind this request. */
+function authorityVerdict(facts: Facts, joined: Extract<MandateFact, { kind: 'found' }>): MandateFinding {
+  const { action, credential } = facts;
+  const resource = action.resource!;
+  const details = credential.verdict === 'usable' ? credential.authorization_details : undefined;
+  const bound = withinToken(details, action.name, resource);
+  if (!bound.within) return illegitimate(bound.reason, bound.detail);
+  const match: EntryMatch = matchEntry(effectiveAuthority(joined.lineage), action.name, resource);
+  if ('reason' in match) return illegitimate(match.reason, match.detail);
+  const entry_digest = match.matched.digest;
+  if (action.fault?.reason === 'parameter_violation') {
+    return { ...illegitimate('parameter_violation', action.fault.detail), entry_digest };
+  }
+  return { verdict: 'legitimate', entry_digest };
+}
+
+function illegitimate(reason: Reason, detail: string): MandateFinding {
+  return { verdict: 'illegitimate', why: { reason, detail } };
+}
+
+function unproven(reason: Reason, detail: string): MandateFinding {
+  return { verdict: 'unproven', why: { reason, detail } };
+}
+
+export interface RequestFinding {
+  readonly verdict: RequestPart['verdict'];
+  readonly why?: Why;
+  readonly engines?: RequestVerdict['engines'];
+}
+
+/**
+ * Policy is asked even where the mandate says no, so that the answers stay apart; but never about a mandate that is
+ * not known to be the caller's, nor with parameters that could not be read.
+ */
+export function isRequestJudged(
+  credential: CredentialFinding,
+  mandate: MandateFinding,
+  facts: Facts,
+): boolean {
+  if (credential.why !== undefined || facts.action.fault?.reason === 'parameter_violation') return false;
+  return mandate.verdict === 'not_required' || mandate.joined !== undefined;
+}
+
+export function requestVerdict(facts: Facts, mandate: MandateFinding): RequestFinding {
+  const { fault } = facts.action;
+  if (fault?.reason === 'resource_policy') {
+    return { verdict: 'forbidden', why: { reason: 'resource_policy', detail: fault.detail } };
+  }
+  const answer = combine(facts.policies, policyInput(facts, mandate.joined, mandate.judgement));
+  const { verdict, engines, reason, detail } = answer;
+  return reason === undefined
+    ? { verdict, engines }
+    : { verdict, engines, why: { reason, detail: detail ?? '' } };
+}
