@@ -21,6 +21,8 @@ export interface Gathering {
 
 const LATE_CREDENTIAL: CredentialFact = { verdict: 'unverifiable', detail: 'verification took too long' };
 const LATE_MANDATE: MandateFact = { kind: 'unreadable', detail: 'the mandate could not be read in time' };
+/** Of a request that could be read in two ways; its credential may be one of two as well. */
+const NOT_LOOKED_AT: CredentialFact = { verdict: 'not_presented' };
 const NOT_ASKED: MandateFact = { kind: 'not_asked' };
 
 export async function gather(request: CheckRequest, action: Action, parts: Gathering): Promise<Facts> {
@@ -30,7 +32,7 @@ export async function gather(request: CheckRequest, action: Action, parts: Gathe
     isReadable && budget_ms !== undefined
       ? parts.mandates.prove({ budget_ms, arrived: request.arrived })
       : undefined;
-  const credential = isReadable ? await verify(request, parts) : LATE_CREDENTIAL;
+  const credential = isReadable ? await verify(request, parts) : NOT_LOOKED_AT;
   const reference = proving === undefined ? undefined : referenceOf(credential, request);
   const mandate = await find(reference, proving, request, parts);
   return {

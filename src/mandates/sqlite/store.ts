@@ -60,14 +60,20 @@ function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer 
   const opening = Promise.withResolvers<string | undefined>();
   const closing = Promise.withResolvers<void>();
   let phase: 'opening' | 'open' | 'closing' = 'opening';
-  let health: StoreHealth = { ok: true };
+  let state: StoreHealth = { ok: true };
+  const health = (): StoreHealth => {
+    const { latch } = follower.state();
+    return state.ok && latch !== undefined
+      ? { ok: false, fatal: true, detail: `the replica latched: ${latch}` }
+      : state;
+  };
 
   const fail = (detail: string): void => {
     closing.resolve();
     opening.resolve(detail);
-    if (phase !== 'open' || (!health.ok && health.fatal)) return;
+    if (phase !== 'open' || (!state.ok && state.fatal)) return;
     complain(`the store failed for good: ${detail}`);
-    health = { ok: false, fatal: true, detail };
+    state = { ok: false, fatal: true, detail };
     follower.feed({ kind: 'failed' });
     calls.settleAll(unavailable('the store failed'));
   };
@@ -91,10 +97,10 @@ function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer 
         for (const call of message.calls) calls.settle(call, unavailable(message.detail));
         return message.fatal ? fail(message.detail) : undefined;
       case 'disk_full':
-        health = { ok: false, fatal: false, detail: 'the disk is full' };
+        state = { ok: false, fatal: false, detail: 'the disk is full' };
         return complain('the disk is full: writes are refused');
       case 'writable_again':
-        health = { ok: true };
+        state = { ok: true };
         return complain('the store can be written again');
       case 'proposal':
         return calls.settle(message.call, { ok: true, proposal: message.proposal });
@@ -109,9 +115,10 @@ function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer 
   return {
     opened: opening.promise,
     follower,
-    health: () => health,
+    health,
     ask: (message) => {
-      if (!health.ok && health.fatal) return Promise.resolve(unavailable('the store failed'));
+      const current = health();
+      if (!current.ok && current.fatal) return Promise.resolve(unavailable('the store failed'));
       return calls.ask((call) => worker.postMessage(message(call)), unavailable);
     },
     close: async () => {
@@ -137,8 +144,8 @@ function storeOf({ follower, health, ask, close }: Writer, { now }: SqliteOption
     },
     barrier: () => {
       prove();
-      const state = health();
-      if (!state.ok) return Promise.resolve({ refused: state.detail });
+      const current = health();
+      if (!current.ok) return Promise.resolve({ refused: current.detail });
       const { position, proven, latch } = follower.state();
       return Promise.resolve({ source: 'embedded', position: position!, proven: proven!, latch });
     },
