@@ -75,6 +75,7 @@ async function run(argv: readonly string[]): Promise<number> {
     },
   });
   const [command, ...rest] = positionals;
+  if (command !== 'serve') tolerateClosedReader();
   if (values.version === true) return say(`${VERSION}\n`);
   if (values.help === true || command === undefined || command === 'help') return say(USAGE);
   switch (command) {
@@ -103,6 +104,14 @@ function portOf(text: string | undefined, fallback: number): number {
 function report(warnings: readonly string[]): number {
   for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
   return say('the configuration, keys, policies and store are good\n');
+}
+
+/** `mandated mandate list | head` ends the reader first, which is no failure of ours. */
+function tolerateClosedReader(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(0);
+  });
 }
 
 function say(text: string): number {

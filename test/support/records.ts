@@ -2,7 +2,6 @@
 import type { LogEntry, MandateEvent, Position } from '../../src/core/mandate/events.ts';
 import type { AuthorityEntry, MandateRecord, Party } from '../../src/core/mandate/record.ts';
 import type { Instant } from '../../src/core/time.ts';
-import { sha256 } from '../../src/digest.ts';
 
 export const T0 = Date.UTC(2026, 10, 24, 12);
 export const at = (ms: number): Instant => ({ wall_ms: T0 + ms, mono_ms: 1000 + ms });
@@ -88,5 +87,3 @@ export function revoked(id: string, version: number): MandateEvent {
     by: ALICE,
   };
 }
-
-export { sha256 };
