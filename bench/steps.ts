@@ -123,6 +123,7 @@ async function build(policies: string, folder: string) {
     settings: {
       budgets: { consequential_read: 60_000, consequential_write: 15_000 },
       permit_validity_ms: 1000,
+      clock_tolerance_ms: 5000,
       realms: new Map([[AS, 'corp']]),
     },
     deadline_ms: 150,

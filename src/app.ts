@@ -179,6 +179,7 @@ function settingsOf(config: Config): Settings {
   return {
     budgets: config.budgets,
     permit_validity_ms: config.permit_validity_ms,
+    clock_tolerance_ms: config.clock_tolerance_s * 1000,
     realms: new Map(config.credentials.map(({ issuer, name }) => [issuer, name])),
   };
 }

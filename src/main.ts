@@ -1,6 +1,7 @@
 /** The process: `serve` and `check`, signals, and the operational log. */
 import { chmodSync, existsSync, readFileSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import { type Logger, destination, pino } from 'pino';
 import { type App, openApp } from './app.ts';
@@ -52,9 +53,22 @@ export async function start(config: Config, log: Logger, isShuttingDown: () => b
   }
 }
 
+/** What is under way has this long to finish; a connection that says nothing does not keep the process. */
+const LAST_REQUESTS_MS = 1000;
+
 async function stop(app: App): Promise<void> {
-  await Promise.all([app.check.close(), app.control.close()]);
+  await Promise.all([app.check, app.control].map(closeListener));
   await app.close();
+}
+
+async function closeListener(listener: FastifyInstance): Promise<void> {
+  const patience = new AbortController();
+  void setTimeout(LAST_REQUESTS_MS, undefined, { signal: patience.signal }).then(
+    () => listener.server.closeAllConnections(),
+    () => undefined,
+  );
+  await listener.close();
+  patience.abort();
 }
 
 async function listen(server: FastifyInstance, at: Listen, hasTls: boolean): Promise<string> {
@@ -86,20 +100,23 @@ async function clearStaleSocket(path: string): Promise<void> {
  */
 export async function serve(file: string): Promise<number> {
   const log = createLogger();
-  let isShuttingDown = false;
   const config = readConfig(file, { is_dev: false });
+  const { shutdown_grace_ms } = config.check;
+  const told = Promise.withResolvers<string>();
+  let isShuttingDown = false;
+  const shutDown = (signal: string): void => {
+    isShuttingDown = true;
+    told.resolve(signal);
+  };
+  // Before anything is opened: a signal that comes early is one like any other.
+  process.on('SIGTERM', shutDown);
+  process.on('SIGINT', shutDown);
   const running = await start(config, log, () => isShuttingDown);
   log.info({ check: running.check, control: running.control, version: VERSION }, 'serving');
-  return new Promise((resolve) => {
-    const shutDown = (signal: string): void => {
-      if (isShuttingDown) return;
-      isShuttingDown = true;
-      log.info({ signal, grace_ms: config.check.shutdown_grace_ms }, 'shutting down');
-      setTimeout(() => void running.stop().then(() => resolve(0)), config.check.shutdown_grace_ms);
-    };
-    process.on('SIGTERM', shutDown);
-    process.on('SIGINT', shutDown);
-  });
+  log.info({ signal: await told.promise, grace_ms: shutdown_grace_ms }, 'shutting down');
+  await setTimeout(shutdown_grace_ms);
+  await running.stop();
+  return 0;
 }
 
 /** Says what `serve` would refuse; opens everything but the listeners. Throws what it finds. */

@@ -15,7 +15,7 @@ import type { ActionClass } from './classes.ts';
 import { type JsonObject, canonicalJson } from './json.ts';
 import type { Digest } from './mandate/record.ts';
 import { type ParameterValues, fitsCedarDecimal } from './parameter-types.ts';
-import { type Read, readHttpParameters, readQuestionParameters } from './parameters.ts';
+import { type Read, isPartial, readHttpParameters, readQuestionParameters } from './parameters.ts';
 import type { CheckPoint, CheckRequest, HttpRequest, Question } from './request.ts';
 import { type ResourceUri, judgePath, normaliseAuthority, parseResource, splitTarget } from './uri.ts';
 
@@ -74,7 +74,7 @@ function classifyHttp(request: HttpRequest, table: ActionTable, digest: Digest):
   const resource = found?.rule.resource === undefined ? target : expand(found.rule.resource, found.names);
   const read: Read =
     found === undefined
-      ? { values: {}, plain: {} }
+      ? readUnmapped(request, graded.class)
       : readHttpParameters(found.rule.parameters, request, query, found.names);
   const bound =
     'plain' in read && found !== undefined ? read.plain : unmappedParameters(request, target, query, digest);
@@ -147,8 +147,7 @@ function parametersOf(
   table: ActionTable,
   digest: Digest,
 ): Pick<Action, 'parameters' | 'parameter_digest' | 'fault'> {
-  const isBound = name !== 'non_consequential' && name !== 'consequential_read';
-  const parameter_digest = isBound ? digest(canonicalJson(bound)) : undefined;
+  const parameter_digest = isBound(name) ? digest(canonicalJson(bound)) : undefined;
   if ('fault' in read) return { parameters: {}, parameter_digest, fault: read.fault };
   const unheld = table.is_cedar_bound ? Object.entries(read.values).find(isUnheldDecimal)?.[0] : undefined;
   if (unheld === undefined) return { parameters: read.values, parameter_digest, fault: undefined };
@@ -156,8 +155,20 @@ function parametersOf(
   return { parameters: {}, parameter_digest, fault: { reason: 'parameter_violation', detail } };
 }
 
+/** From `consequential_write` up a decision is bound to its parameters. */
+function isBound(name: ActionClass): boolean {
+  return name !== 'non_consequential' && name !== 'consequential_read';
+}
+
 function isUnheldDecimal([, value]: [string, ParameterValues[string]]): boolean {
   return value.type === 'decimal' && !fitsCedarDecimal(value.value);
+}
+
+/** What binds an unmapped write to its body is the whole of it, so a part will not do. */
+function readUnmapped(request: HttpRequest, name: ActionClass): Read {
+  const isWhole = !isBound(name) || !isPartial(request);
+  if (isWhole) return { values: {}, plain: {} };
+  return { fault: { reason: 'parameter_violation', detail: 'the body was not forwarded whole' } };
 }
 
 /** An unmapped write is bound to what would be sent: its method, its whole target, and its body. */

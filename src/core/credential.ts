@@ -7,6 +7,8 @@ import type { MissionClaim, ReferenceSource } from './reference.ts';
 export type Presented =
   | { readonly kind: 'none' }
   | { readonly kind: 'bearer'; readonly token: string }
+  /** A credential of a kind that is not served, of which nothing can be said. */
+  | { readonly kind: 'other_scheme' }
   | { readonly kind: 'unreadable'; readonly detail: string };
 
 export interface UsableCredential {
@@ -40,6 +42,7 @@ const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i;
 /** Reads the `Authorization` values of one request: RFC 6750 section 2.1, at most one. */
 export function readAuthorization(values: readonly string[]): Presented {
   if (values.length === 0) return { kind: 'none' };
+  if (values.length === 1 && !/^bearer(?: |$)/i.test(values[0]!)) return { kind: 'other_scheme' };
   const token = values.length === 1 ? BEARER.exec(values[0]!)?.[1] : undefined;
   if (token === undefined)
     return { kind: 'unreadable', detail: 'the authorization header is not one bearer token' };

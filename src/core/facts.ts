@@ -22,6 +22,8 @@ export interface Settings {
   readonly budgets: Budgets;
   /** Of the budget-0 classes. */
   readonly permit_validity_ms: number;
+  /** How far a token's own end may be past: its issuer's clock is not ours. */
+  readonly clock_tolerance_ms: number;
   /** Names of the configured issuers: policies and headers show `realm/subject`. */
   readonly realms: ReadonlyMap<string, string>;
 }

@@ -103,10 +103,15 @@ function readAll(rules: readonly ParameterRule[], find: (rule: ParameterRule) =>
   return { values: Object.fromEntries(values), plain: Object.fromEntries(plain) };
 }
 
+/** True when the proxy says, however often, that it did not forward all of the body. */
+export function isPartial({ headers }: HttpRequest): boolean {
+  return headerValues(headers, 'x-envoy-auth-partial-body').some((value) => value !== 'false');
+}
+
 function readBody(request: HttpRequest): { readonly json: Json } | { readonly fault: ParameterFault } {
   const { body, headers } = request;
-  const isPartial = headerValues(headers, 'x-envoy-auth-partial-body').some((value) => value !== 'false');
-  if (body.kind !== 'whole' || isPartial) return { fault: violation('the body was not forwarded whole') };
+  if (body.kind !== 'whole' || isPartial(request))
+    return { fault: violation('the body was not forwarded whole') };
   const types = headerValues(headers, 'content-type');
   const isJson =
     types.length === 1 &&

@@ -24,10 +24,14 @@ export function validUntil(facts: Facts, mandate: MandateFinding): number {
  */
 export function expirePermit(decision: Decision, facts: Facts, at: Instant): Decision {
   if (decision.effect === 'deny' || facts.mandate.kind !== 'found') return decision;
-  const { settings, action, mandate } = facts;
+  const { settings, action, mandate, credential } = facts;
   const allowed_ms = (budgetOf(action.class, settings.budgets) ?? 0) + settings.permit_validity_ms;
+  const token_end =
+    credential.verdict === 'usable' ? credential.expires_at_ms + settings.clock_tolerance_ms : Infinity;
   const isOver =
-    elapsed(mandate.proof.proven, at) > allowed_ms || at.wall_ms >= Date.parse(decision.valid_until!);
+    elapsed(mandate.proof.proven, at) > allowed_ms ||
+    at.wall_ms >= effectiveEnd(mandate.lineage) ||
+    at.wall_ms >= token_end;
   return isOver
     ? refuseAfterwards(decision, 'state_unavailable', 'the permit ended before it was given')
     : decision;

@@ -23,11 +23,7 @@ interface Asked {
   readonly malformed?: string;
 }
 
-export type Body =
-  | { readonly kind: 'none' }
-  /** The proxy says that it did not forward all of it. */
-  | { readonly kind: 'partial' }
-  | { readonly kind: 'whole'; readonly bytes: Uint8Array };
+export type Body = { readonly kind: 'none' } | { readonly kind: 'whole'; readonly bytes: Uint8Array };
 
 export interface HttpRequest extends Asked {
   readonly door: 'envoy';

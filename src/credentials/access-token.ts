@@ -41,7 +41,8 @@ export interface ReadToken {
 /** Looks at a token before its signature: only to choose whose keys, and to refuse what no key could mend. */
 export function readToken(token: string, rules: TokenRules): ReadToken | CredentialFact {
   const parts = token.split('.');
-  const header = parts.length === 3 ? decodePart(parts[0]!) : undefined;
+  // RFC 7515 section 2: base64url has no padding; a lenient decoder would take a second spelling of one token.
+  const header = parts.length === 3 && BASE64URL.test(parts[2]!) ? decodePart(parts[0]!) : undefined;
   const payload = header === undefined ? undefined : decodePart(parts[1]!);
   if (header === undefined || payload === undefined) return unusable('the token is not a well-formed JWT');
   const issuer = typeof payload.iss === 'string' ? rules.issuers.get(payload.iss) : undefined;
@@ -54,8 +55,10 @@ export function readToken(token: string, rules: TokenRules): ReadToken | Credent
   return { header: header as unknown as JWTHeaderParameters, issuer };
 }
 
+const BASE64URL = /^[A-Za-z0-9_-]+$/;
+
 function decodePart(part: string): JsonObject | undefined {
-  if (!/^[A-Za-z0-9_-]+$/.test(part)) return undefined;
+  if (!BASE64URL.test(part)) return undefined;
   const parsed = parseJson(Buffer.from(part, 'base64url').toString('utf8'));
   return parsed.ok && isObject(parsed.value) ? parsed.value : undefined;
 }

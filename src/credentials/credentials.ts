@@ -53,6 +53,12 @@ export function createCredentials(rules: TokenRules): Credentials {
       switch (presented.kind) {
         case 'none':
           return { verdict: 'not_presented' };
+        case 'other_scheme':
+          return {
+            verdict: 'unusable',
+            reason: 'credential_invalid',
+            detail: 'the authorization scheme is not bearer',
+          };
         case 'unreadable':
           return { verdict: 'unusable', reason: 'credential_invalid', detail: presented.detail };
         case 'bearer': {

@@ -2,7 +2,8 @@
  * The ext_authz door. Exactly 200 allows and everything else denies; a deny is 401 or 403 and never 5xx, since an
  * open filter lets those through.
  */
-import type { IncomingMessage } from 'node:http';
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Check } from '../check/check.ts';
@@ -34,8 +35,8 @@ const LAST_RESORT = problemBody({
 
 /** All targets of the door lead to one route, so that no router interprets the path that is to be judged. */
 export function envoyRoute(target: string): string {
-  const isOurs = target === PREFIX || target.startsWith(`${PREFIX}/`) || target.startsWith(`${PREFIX}?`);
-  return isOurs ? PREFIX : target;
+  // Envoy joins prefix and target plainly, and the target of an OPTIONS may be `*`.
+  return /^\/envoy(?:[/?*]|$)/.test(target) ? PREFIX : target;
 }
 
 export function openEnvoyDoor(server: FastifyInstance, door: EnvoyDoor): void {
@@ -60,10 +61,12 @@ export function openEnvoyDoor(server: FastifyInstance, door: EnvoyDoor): void {
       handler: (request, reply) => answer(readRequest(request, door), reply, door),
     });
   });
-  server.server.on(
-    'connect',
-    (message: IncomingMessage, socket: Duplex) => void refuseConnect(message, socket, door),
-  );
+  const answering = new WeakMap<Duplex, ServerResponse>();
+  server.server.on('request', (message, response) => answering.set(message.socket, response));
+  server.server.on('connect', (message: IncomingMessage, socket: Duplex) => {
+    const earlier = answering.get(socket);
+    void refuseConnect(message, socket, door, earlier);
+  });
 }
 
 function readRequest(request: FastifyRequest, door: EnvoyDoor, malformed?: string): HttpRequest {
@@ -131,12 +134,12 @@ async function answer(request: HttpRequest, reply: FastifyReply, door: EnvoyDoor
       .headers(allowHeaders(decision, request, door))
       .send();
   }
-  const { status, headers, body } = denial(decision, door.deny_detail);
+  const { status, headers, body } = denial(decision, request, door);
   return reply.code(status).headers(headers).send(body);
 }
 
-function denial(decision: RecordedDecision, deny_detail: DenyDetail) {
-  const authenticate = challenge(decision);
+function denial(decision: RecordedDecision, { presented }: HttpRequest, { deny_detail }: EnvoyDoor) {
+  const authenticate = challenge(decision, presented);
   return {
     status: REASON_TABLE[decision.reason!].status,
     headers: {
@@ -148,8 +151,16 @@ function denial(decision: RecordedDecision, deny_detail: DenyDetail) {
   };
 }
 
-/** Node hands a CONNECT over as a bare socket; a socket that closes without an answer is an error to Envoy. */
-async function refuseConnect(message: IncomingMessage, socket: Duplex, door: EnvoyDoor): Promise<void> {
+/**
+ * Node hands a CONNECT over as a bare socket; one that closes without an answer is an error to Envoy. What was asked on
+ * the same connection before is answered first.
+ */
+async function refuseConnect(
+  message: IncomingMessage,
+  socket: Duplex,
+  door: EnvoyDoor,
+  earlier: ServerResponse | undefined,
+): Promise<void> {
   socket.on('error', () => socket.destroy());
   const request = readMessage(
     'CONNECT',
@@ -159,12 +170,14 @@ async function refuseConnect(message: IncomingMessage, socket: Duplex, door: Env
     door,
     'CONNECT is never judged',
   );
-  const { status, headers, body } = denial(await door.check(request), door.deny_detail);
+  const { status, headers, body } = denial(await door.check(request), request, door);
+  if (earlier !== undefined && !earlier.writableFinished && !earlier.destroyed) await once(earlier, 'close');
   const lines = Object.entries({
     ...headers,
     'content-length': Buffer.byteLength(body),
     connection: 'close',
   });
   const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join('');
-  socket.end(`HTTP/1.1 ${status} Forbidden\r\n${head}\r\n${body}`);
+  // A client that never closes its side must not keep the socket.
+  socket.end(`HTTP/1.1 ${status} Forbidden\r\n${head}\r\n${body}`, () => socket.destroy());
 }

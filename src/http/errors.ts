@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import type { ControlReason, Reason } from '../core/reasons.ts';
 import { Refused } from './bodies.ts';
 import { PROBLEM_JSON, type Problem, problemBody } from './problem.ts';
+import { answerNotFound } from './server.ts';
 
 /** `bad` is the listener's reason for a body or target that cannot be read. */
 export function answerProblems(
@@ -28,8 +29,5 @@ export function answerProblems(
     const problem = problemOf(error);
     return reply.code(problem.status).header('content-type', PROBLEM_JSON).send(problemBody(problem));
   });
-  server.setNotFoundHandler((_request, reply) => {
-    const problem: Problem = { status: 404, reason: 'not_found', detail: 'there is no such resource' };
-    return reply.code(404).header('content-type', PROBLEM_JSON).send(problemBody(problem));
-  });
+  server.setNotFoundHandler((_request, reply) => answerNotFound(reply));
 }

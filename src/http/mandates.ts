@@ -129,7 +129,8 @@ export async function commit(
   const result = await api.store.write(command, acknowledge);
   api.written(operation, result.ok ? 'ok' : result.refused);
   if (result.ok) return result;
-  throw new Refused(controlProblem(result.refused, result.detail, result.field));
+  const problem = controlProblem(result.refused, result.detail, result.field);
+  throw new Refused({ ...problem, status: result.status ?? problem.status });
 }
 
 export function notFound(): Refused {

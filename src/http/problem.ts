@@ -1,4 +1,5 @@
 /** RFC 9457 problem details, and the challenges that go with a deny. */
+import type { Presented } from '../core/credential.ts';
 import type { RecordedDecision } from '../core/decision.ts';
 import { type ControlReason, REASON_TABLE, type Reason } from '../core/reasons.ts';
 
@@ -30,11 +31,12 @@ const MISSION_DENIALS: Partial<Record<Reason, string>> = {
 };
 
 /** The `WWW-Authenticate` value of a deny (RFC 6750 section 3), or undefined where a challenge would not help. */
-export function challenge(decision: RecordedDecision): string | undefined {
+export function challenge(decision: RecordedDecision, presented: Presented): string | undefined {
   const reason = decision.reason!;
   if (reason === 'credential_invalid') {
-    // RFC 6750 section 3.1: no error code for a request that showed no credential.
-    return decision.credential.verdict === 'not_presented' ? 'Bearer' : 'Bearer error="invalid_token"';
+    // RFC 6750 section 3.1: no error code for a request that showed no bearer token.
+    const hasToken = presented.kind === 'bearer' || presented.kind === 'unreadable';
+    return hasToken ? 'Bearer error="invalid_token"' : 'Bearer';
   }
   const denial = MISSION_DENIALS[reason];
   return denial === undefined ? undefined : `Bearer error="insufficient_scope", mission_denial="${denial}"`;

@@ -1,7 +1,13 @@
 /** What both listeners share: limits, TLS, and answers that never depend on Fastify's defaults. */
 import { readFileSync } from 'node:fs';
 import { type IncomingMessage, METHODS } from 'node:http';
-import fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify';
+import fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+} from 'fastify';
+import { PROBLEM_JSON, problemBody } from './problem.ts';
 
 export interface Tls {
   readonly cert: string;
@@ -29,11 +35,15 @@ export function createServer({ tls, body_limit, route }: ServerOptions): Fastify
   const options = {
     bodyLimit: body_limit,
     exposeHeadRoutes: false,
+    // Longer than any id, so that one which is too long is simply not found.
+    routerOptions: { maxParamLength: MAX_HEADER_BYTES },
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     // A 503 on closing would be an error to Envoy, which an open filter lets through.
     return503OnClosing: false,
     forceCloseConnections: 'idle',
+    // A target that the router cannot decode names nothing that we have.
+    frameworkErrors: (_error: unknown, _request: unknown, reply: FastifyReply) => void answerNotFound(reply),
     ...(route === undefined ? {} : { rewriteUrl: (request: IncomingMessage) => route(request.url ?? '') }),
     ...(tls === undefined ? { http: limits } : { https: { ...limits, ...tlsOptions(tls) } }),
   } as FastifyServerOptions;
@@ -59,6 +69,11 @@ export function allowEveryMethod(server: FastifyInstance): readonly string[] {
     if (!server.supportedMethods.includes(method)) server.addHttpMethod(method, { hasBody: true });
   }
   return methods;
+}
+
+export function answerNotFound(reply: FastifyReply): FastifyReply {
+  const body = problemBody({ status: 404, reason: 'not_found', detail: 'there is no such resource' });
+  return reply.code(404).header('content-type', PROBLEM_JSON).send(body);
 }
 
 /** The target as it came, whatever route it was given. */

@@ -61,6 +61,7 @@ function harness(replaced: Partial<CheckParts> = {}): Harness {
     settings: {
       budgets: { consequential_read: 60_000, consequential_write: 15_000 },
       permit_validity_ms: 1000,
+      clock_tolerance_ms: 5000,
       realms: new Map(),
     },
     deadline_ms: 40,

@@ -162,7 +162,12 @@ const cases: fc.Arbitrary<Case> = fc
           evaluate: () => ({ decision, determining: [], errors: [], obligations: [] }),
         })),
       },
-      settings: { budgets: BUDGETS, permit_validity_ms: 1000, realms: new Map([[ALICE.iss, 'corp']]) },
+      settings: {
+        budgets: BUDGETS,
+        permit_validity_ms: 1000,
+        clock_tolerance_ms: 5000,
+        realms: new Map([[ALICE.iss, 'corp']]),
+      },
     },
   }));
 

@@ -55,6 +55,8 @@ export interface Refusal {
   readonly detail: string;
   /** The member of the body at fault, dotted. */
   readonly field?: string;
+  /** Well-formed, and refused for what it asks: not the status that the reason has otherwise. */
+  readonly status?: 422;
 }
 
 /** What an operation came to. Kept under its nonce, so that the same call gets the same answer. */

@@ -67,7 +67,12 @@ function unapprovable(command: ApproveCommand, proposal: Proposal): Refusal | un
   // A bound that nobody enforces must not look like one that somebody does.
   const control = Object.keys(proposal.intent.controls ?? {})[0];
   if (control !== undefined) {
-    return refuse('invalid_request', 'this control cannot be enforced here', `intent.controls.${control}`);
+    const refusal = refuse(
+      'invalid_request',
+      'this control cannot be enforced here',
+      `intent.controls.${control}`,
+    );
+    return { ...refusal, status: 422 };
   }
   const subset = isSubset(command.authorization_details ?? [], proposal.authorization_details);
   if (!subset.ok) return refuse('not_strict_subset', subset.detail, `authorization_details.${subset.index}`);
