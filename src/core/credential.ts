@@ -55,7 +55,7 @@ export function readAuthorization(values: readonly string[]): Presented {
  * so this is never a credential, only the trace of a duplicate.
  */
 export function isJoinedAuthorization(value: string): boolean {
-  return value.includes(',') && /^(?:bearer|dpop)\b/i.test(value.trimStart());
+  return value.includes(',') && /(?:^|,)\s*(?:bearer|dpop)(?:\s|,|$)/i.test(value);
 }
 
 /** Whether the mandate is this credential's: both its subject and its client, each qualified by its issuer. */

@@ -146,8 +146,13 @@ function fromBody(root: Json, pointer: readonly string[]): Found {
   return { json: at };
 }
 
+/** Through capitals, since some parsers fold `ſ` to `s` as well. */
+function fold(name: string): string {
+  return name.toUpperCase().toLowerCase();
+}
+
 function isCaseVariant(name: string, used: string): boolean {
-  return name !== used && name.toLowerCase() === used.toLowerCase();
+  return name !== used && fold(name) === fold(used);
 }
 
 /** `application/x-www-form-urlencoded` reading of the raw query; anything that decodes to the name counts. */

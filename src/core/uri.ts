@@ -69,7 +69,7 @@ function hiddenInEscapes(segment: string): string | undefined {
     if (decoded === '.' || decoded === '..') return 'the path has an encoded dot segment';
     if (/[/\\]/.test(decoded)) return 'the path has an encoded slash or backslash';
     // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-    if (/[\x00-\x1f\x7f]/.test(decoded)) return 'the path has an encoded control character';
+    if (/[\x00-\x1f\x7f-\x9f]/.test(decoded)) return 'the path has an encoded control character';
     if (decoded === layer) return undefined;
     layer = decoded;
   }
