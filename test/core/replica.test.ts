@@ -134,31 +134,36 @@ test('L2: however the log is cut, repeated and delivered, an unlatched view is t
 });
 
 describe('judge', () => {
-  const proof_ = (proven: number, latch?: 'FORK') =>
+  const provenAt = (proven: number, latch?: 'FORK') =>
     ({ source: 'embedded', position: head, proven: at(proven), latch }) as const;
 
   test('budget 0 wants a proof from after arrival', () => {
-    expect(judge(proof_(100), { budget_ms: 0, arrived: at(100) }, at(101)).fresh).toBe(true);
-    expect(judge(proof_(99), { budget_ms: 0, arrived: at(100) }, at(101)).fresh).toBe(false);
+    expect(judge(provenAt(100), { budget_ms: 0, arrived: at(100) }, at(101)).fresh).toBe(true);
+    expect(judge(provenAt(99), { budget_ms: 0, arrived: at(100) }, at(101)).fresh).toBe(false);
+  });
+
+  test('budget 0 wants it by both clocks: a wall clock that was set forward meanwhile denies', () => {
+    const arrived = { wall_ms: at(5000).wall_ms, mono_ms: at(100).mono_ms };
+    expect(judge(provenAt(100), { budget_ms: 0, arrived }, at(101)).fresh).toBe(false);
   });
 
   test('a budget is kept to the millisecond', () => {
-    expect(judge(proof_(0), { budget_ms: 15_000, arrived: at(14_000) }, at(15_000))).toEqual({
+    expect(judge(provenAt(0), { budget_ms: 15_000, arrived: at(14_000) }, at(15_000))).toEqual({
       fresh: true,
       age_ms: 15_000,
     });
-    expect(judge(proof_(0), { budget_ms: 15_000, arrived: at(14_000) }, at(15_001)).fresh).toBe(false);
+    expect(judge(provenAt(0), { budget_ms: 15_000, arrived: at(14_000) }, at(15_001)).fresh).toBe(false);
   });
 
   test('a latched view is never fresh', () => {
-    expect(judge(proof_(100, 'FORK'), { budget_ms: 60_000, arrived: at(100) }, at(100)).fresh).toBe(false);
+    expect(judge(provenAt(100, 'FORK'), { budget_ms: 60_000, arrived: at(100) }, at(100)).fresh).toBe(false);
   });
 
   test('whichever clock says more counts: a machine that slept, and a wall clock that was set', () => {
     const slept = { wall_ms: at(0).wall_ms + 3_600_000, mono_ms: at(10).mono_ms };
     const setBack = { wall_ms: at(0).wall_ms - 3_600_000, mono_ms: at(20_000).mono_ms };
     for (const moment of [slept, setBack]) {
-      expect(judge(proof_(0), { budget_ms: 15_000, arrived: moment }, moment).fresh).toBe(false);
+      expect(judge(provenAt(0), { budget_ms: 15_000, arrived: moment }, moment).fresh).toBe(false);
     }
   });
 

@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
-import { isSafeSqlite } from '../../src/mandates/sqlite/database.ts';
+import { isSafeSqlite, openDatabase } from '../../src/mandates/sqlite/database.ts';
 import { type OpenedStore, openSqliteStore } from '../../src/mandates/sqlite/store.ts';
 import { MANDATES } from '../support/records.ts';
 import { type Opened, acceptance } from './acceptance.ts';
@@ -173,6 +173,25 @@ describe('a file that cannot be trusted is refused, with the cause', () => {
     );
     for (const each of [path, copy]) rmSync(each, { recursive: true });
     expect(existsSync(path)).toBe(false);
+  });
+});
+
+describe('pragmas', () => {
+  test('are as durability needs them', () => {
+    const path = folder();
+    const { db } = openDatabase(join(path, 'mandates.db'), MANDATES);
+    const read = (name: string): unknown => Object.values(db.prepare(`PRAGMA ${name}`).get()!)[0];
+    expect(
+      ['journal_mode', 'synchronous', 'locking_mode', 'trusted_schema', 'cell_size_check'].map(read),
+    ).toEqual(['wal', 2, 'exclusive', 0, 1]);
+    db.close();
+    rmSync(path, { recursive: true });
+  });
+
+  test('that had no effect are read back, and refused', () => {
+    expect(() => openDatabase(':memory:', MANDATES)).toThrow(
+      '`PRAGMA journal_mode = WAL` had no effect: it reads back `memory`',
+    );
   });
 });
 
