@@ -30,7 +30,7 @@ const mandate = (...args: string[]) =>
 
 const propose = async (): Promise<string> => {
   const { stdout } = await mandate('propose', proposal, '--json');
-  return String((JSON.parse(stdout) as { submission_id: string }).submission_id);
+  return (JSON.parse(stdout) as { submission_id: string }).submission_id;
 };
 
 describe('mandated mandate', () => {

@@ -18,8 +18,8 @@ function lineage(...states: (MandateState | readonly [MandateState, number])[]):
     return record({
       id: `msn_${depth}`,
       depth,
-      state: state as MandateState,
-      expires_at: iso(end as number),
+      state: state,
+      expires_at: iso(end),
     });
   }) as unknown as Lineage;
 }
@@ -79,8 +79,8 @@ describe('consequences (design/2, Life)', () => {
   });
 
   test('no transition leads out of a terminal state', () => {
-    const terminal = MANDATE_STATES.filter((state) => state !== 'active' && state !== 'suspended');
+    const terminal = new Set(MANDATE_STATES.filter((state) => state !== 'active' && state !== 'suspended'));
     const from = Object.values(TRANSITIONS).flatMap((rule) => rule.from);
-    expect(from.filter((state) => terminal.includes(state as never))).toEqual([]);
+    expect(from.filter((state) => terminal.has(state as never))).toEqual([]);
   });
 });

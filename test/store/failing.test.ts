@@ -28,7 +28,7 @@ async function writeUntilRefused(
   for (let written = 0; written < 3000; written += 1) {
     const proposal = proposalBody();
     const intent = { ...(proposal.intent as object), goal };
-    const { status, body } = await sidecar.control('POST', '/v1/proposals', { ...proposal, intent } as never);
+    const { status, body } = await sidecar.control('POST', '/v1/proposals', { ...proposal, intent });
     if (status !== 202) return { status, reason: member(body, 'reason'), written };
   }
   throw new Error('no write was ever refused');

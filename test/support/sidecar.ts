@@ -38,7 +38,7 @@ export async function createIssuer(alg = 'ES256', kid = 'k1'): Promise<TestIssue
     const kept = { alg, typ: 'at+jwt', kid, ...header };
     return new SignJWT(payload).setProtectedHeader(kept).sign(privateKey);
   };
-  return { jwks: { keys: [key as unknown as Json] }, mint };
+  return { jwks: { keys: [key] }, mint };
 }
 
 export interface SidecarOptions {
