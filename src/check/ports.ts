@@ -42,19 +42,20 @@ export interface Proving {
 export const ACKNOWLEDGEMENTS = ['applied', 'durable', 'enforced'] as const;
 export type Acknowledgement = (typeof ACKNOWLEDGEMENTS)[number];
 
+/** A write that is in the log. */
+export interface Committed {
+  readonly ok: true;
+  /** Freshness token: a view at or past this position has seen the write. */
+  readonly position: Position;
+  readonly mandate?: MandateRecord;
+  readonly proposal?: Proposal;
+  /** Of an operation; the first answer again where a nonce was repeated. */
+  readonly receipt?: Receipt;
+}
+
+/** `acknowledged`: the level that was reached. */
 export type WriteResult =
-  | {
-      readonly ok: true;
-      /** The level that was reached. */
-      readonly acknowledged: Acknowledgement;
-      /** Freshness token: a view at or past this position has seen the write. */
-      readonly position: Position;
-      readonly mandate?: MandateRecord;
-      readonly proposal?: Proposal;
-      /** Of an operation; the first answer again where a nonce was repeated. */
-      readonly receipt?: Receipt;
-    }
-  | ({ readonly ok: false } & Refusal);
+  (Committed & { readonly acknowledged: Acknowledgement }) | ({ readonly ok: false } & Refusal);
 
 export type ProposalResult =
   { readonly ok: true; readonly proposal: Proposal | undefined } | ({ readonly ok: false } & Refusal);

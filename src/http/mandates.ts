@@ -117,15 +117,13 @@ function defined<T extends object>(members: T): { [K in keyof T]: Exclude<T[K], 
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as never;
 }
 
-type Committed = Extract<WriteResult, { ok: true }>;
-
 /** Writes, or throws the refusal as the problem that the caller gets. */
 export async function commit(
   api: MandateApi,
   operation: string,
   command: Command,
   acknowledge: Acknowledgement = 'durable',
-): Promise<Committed> {
+): Promise<Extract<WriteResult, { ok: true }>> {
   const result = await api.store.write(command, acknowledge);
   api.written(operation, result.ok ? 'ok' : result.refused);
   if (result.ok) return result;

@@ -1,7 +1,7 @@
 /** What can be asked of a store, and what a command comes to before it is committed. */
 import type { ControlReason } from '../reasons.ts';
 import type { Lookup, MandateEvent, Position } from './events.ts';
-import type { AuthorityEntry, Intent, MandateState, Operation, Party } from './record.ts';
+import type { AuthorityEntry, MandateState, Operation, Party, ProposalTerms } from './record.ts';
 
 interface Attributed {
   readonly by: Party;
@@ -9,14 +9,14 @@ interface Attributed {
   readonly at_ms: number;
 }
 
-export interface ProposeCommand extends Attributed {
+export interface ProposeCommand
+  extends
+    Attributed,
+    Pick<
+      ProposalTerms,
+      'submission_id' | 'intent' | 'authorization_details' | 'subject' | 'client_id' | 'client_issuer'
+    > {
   readonly kind: 'propose';
-  readonly submission_id: string;
-  readonly intent: Intent;
-  readonly authorization_details: readonly AuthorityEntry[];
-  readonly subject: Party;
-  readonly client_id: string;
-  readonly client_issuer: string;
 }
 
 export interface ApproveCommand extends Attributed {

@@ -1,6 +1,7 @@
 /** What the writer thread and the process say to each other. Everything here crosses by structured clone. */
+import type { Committed } from '../../check/ports.ts';
 import type { LogEntry, Position } from '../../core/mandate/events.ts';
-import type { Command, Receipt, Refusal } from '../../core/mandate/commands.ts';
+import type { Command, Refusal } from '../../core/mandate/commands.ts';
 import type { MandateRecord, Proposal } from '../../core/mandate/record.ts';
 
 export interface WriterOptions {
@@ -13,15 +14,7 @@ export type ToWriter =
   | { readonly kind: 'proposal'; readonly call: number; readonly submission_id: string }
   | { readonly kind: 'close' };
 
-export type WriterResult =
-  | {
-      readonly ok: true;
-      readonly position: Position;
-      readonly mandate?: MandateRecord;
-      readonly proposal?: Proposal;
-      readonly receipt?: Receipt;
-    }
-  | ({ readonly ok: false } & Refusal);
+export type WriterResult = Committed | ({ readonly ok: false } & Refusal);
 
 export type FromWriter =
   | { readonly kind: 'loaded'; readonly records: readonly MandateRecord[] }
