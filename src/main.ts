@@ -1,6 +1,6 @@
 /** The process: `serve` and `check`, signals, and the operational log. */
 import { chmodSync, existsSync, readFileSync, unlinkSync } from 'node:fs';
-import { connect } from 'node:net';
+import { type Socket, connect } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import { type Logger, destination, pino } from 'pino';
@@ -43,12 +43,13 @@ function complainTo(log: Logger) {
 export async function start(config: Config, log: Logger, isShuttingDown: () => boolean): Promise<Running> {
   const app = await openApp(config, { version: VERSION, now, complain: complainTo(log), isShuttingDown });
   for (const warning of app.warnings) log.warn(warning);
+  const connections = trackConnections([app.check, app.control]);
   try {
     const check = await listen(app.check, config.check.listen, config.check.tls !== undefined);
     const control = await listen(app.control, config.control.listen, config.control.tls !== undefined);
-    return { check, control, log, stop: () => stop(app) };
+    return { check, control, log, stop: () => stop(app, connections) };
   } catch (error) {
-    await stop(app);
+    await stop(app, connections);
     throw error;
   }
 }
@@ -56,19 +57,27 @@ export async function start(config: Config, log: Logger, isShuttingDown: () => b
 /** What is under way has this long to finish; a connection that says nothing does not keep the process. */
 const LAST_REQUESTS_MS = 1000;
 
-async function stop(app: App): Promise<void> {
-  await Promise.all([app.check, app.control].map(closeListener));
+async function stop(app: App, connections: ReadonlySet<Socket>): Promise<void> {
+  const patience = new AbortController();
+  void setTimeout(LAST_REQUESTS_MS, undefined, { signal: patience.signal }).then(
+    () => connections.forEach((connection) => connection.destroy()),
+    () => undefined,
+  );
+  await Promise.all([app.check.close(), app.control.close()]);
+  patience.abort();
   await app.close();
 }
 
-async function closeListener(listener: FastifyInstance): Promise<void> {
-  const patience = new AbortController();
-  void setTimeout(LAST_REQUESTS_MS, undefined, { signal: patience.signal }).then(
-    () => listener.server.closeAllConnections(),
-    () => undefined,
-  );
-  await listener.close();
-  patience.abort();
+/** Every connection, those included that have not said what they want: a handshake that never comes is one. */
+function trackConnections(listeners: readonly FastifyInstance[]): ReadonlySet<Socket> {
+  const connections = new Set<Socket>();
+  for (const { server } of listeners) {
+    server.on('connection', (connection: Socket) => {
+      connections.add(connection);
+      connection.once('close', () => connections.delete(connection));
+    });
+  }
+  return connections;
 }
 
 async function listen(server: FastifyInstance, at: Listen, hasTls: boolean): Promise<string> {

@@ -623,6 +623,7 @@ describe('7 · the check listener over TLS, with client certificates', () => {
   let server: Certificate;
   let client: Certificate;
   let stranger: Certificate;
+  let tls: string;
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'mandated-tls-'));
@@ -631,7 +632,7 @@ describe('7 · the check listener over TLS, with client certificates', () => {
       Certificate,
       Certificate,
     ];
-    const tls = `{ cert: "${server.cert_file}", key: "${server.key_file}", client_ca: "${client.cert_file}" }`;
+    tls = `{ cert: "${server.cert_file}", key: "${server.key_file}", client_ca: "${client.cert_file}" }`;
     secured = await startSidecar({ check: `{ ${PATIENT}, tls: ${tls} }` });
   });
   afterAll(async () => {
@@ -672,6 +673,17 @@ describe('7 · the check listener over TLS, with client certificates', () => {
         .end();
     });
     expect(answered).toBe(403);
+  });
+
+  test('4 · shutdown ends soon after the grace, also while a connection has not begun its handshake', async () => {
+    const ending = await startOwn({ check: `{ ${PATIENT}, shutdown_grace_ms: 200, tls: ${tls} }` });
+    const { socket } = converse(ending.check_port);
+    await once(socket, 'connect');
+    const bearer = await ending.tokenFor(await ending.mandate());
+    const at = { ...options(client), port: ending.check_port };
+    expect(await statusOver(requestTls, at, bearer)).toBe(200);
+    expect(await Promise.race([ending.stop('SIGTERM'), later(5000, 'still running')])).toBe(0);
+    socket.destroy();
   });
 });
 
