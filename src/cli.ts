@@ -15,8 +15,14 @@ const USAGE = `mandated ${VERSION}: is the credential usable, the mission still 
   mandated mandate approve ID          approve a proposal (shows it first; --proposal-hash HASH to skip that)
   mandated mandate deny ID [--reason TEXT]
   mandated mandate show ID | list [--state S] [--subject S] [--client-id C]
-  mandated mandate suspend | resume | revoke ID [--reason TEXT] [--nonce N] [--expected-version N]
-                                       [--acknowledge applied|durable|enforced]
+  mandated mandate tree ID | history ID
+  mandated mandate OPERATION ID [--reason TEXT] [--nonce N] [--expected-version N]
+                                [--acknowledge applied|durable|enforced]
+      suspend [--suspend-until TIME --on-expiry resume|revoke]    resume
+      contain --entry DIGEST…             discharge --entry DIGEST --event-type T --event-id E
+      tighten --entry DIGEST --constraints JSON                    shorten --expires-at TIME
+      extend --expires-at TIME            amend --authorization-details FILE
+      complete                            revoke
 
 Options of \`mandate\`:
   --control URL       the control listener: http://127.0.0.1:9192, https://…, or unix:PATH
@@ -68,6 +74,15 @@ async function run(argv: readonly string[]): Promise<number> {
       state: { type: 'string' },
       subject: { type: 'string' },
       'client-id': { type: 'string' },
+      entry: { type: 'string', multiple: true },
+      'event-type': { type: 'string' },
+      'event-id': { type: 'string' },
+      constraints: { type: 'string' },
+      'expires-at': { type: 'string' },
+      'suspend-until': { type: 'string' },
+      'on-expiry': { type: 'string' },
+      'authorization-details': { type: 'string' },
+      'approval-event-id': { type: 'string' },
       'check-port': { type: 'string' },
       'control-port': { type: 'string' },
       help: { type: 'boolean', short: 'h' },

@@ -4,7 +4,7 @@ import { readConfig } from './config.ts';
 import { type Answer, type ControlClient, createControlClient } from './control-client.ts';
 import { type Json, type JsonObject, isObject, member, parseJson } from './core/json.ts';
 import { TRANSITIONS } from './core/mandate/life.ts';
-import { showMandate, showMandates, showProposal } from './show.ts';
+import { showHistory, showMandate, showMandates, showProposal, showTree } from './show.ts';
 
 /** Ends the command with a message and an exit code: 1 for a no, 2 where nothing could be told. */
 export class CommandFailed extends Error {
@@ -28,6 +28,15 @@ export interface Options {
   readonly state?: string;
   readonly subject?: string;
   readonly 'client-id'?: string;
+  readonly entry?: readonly string[];
+  readonly 'event-type'?: string;
+  readonly 'event-id'?: string;
+  readonly constraints?: string;
+  readonly 'expires-at'?: string;
+  readonly 'suspend-until'?: string;
+  readonly 'on-expiry'?: string;
+  readonly 'authorization-details'?: string;
+  readonly 'approval-event-id'?: string;
 }
 
 interface Context {
@@ -63,6 +72,14 @@ const COMMANDS: Readonly<Record<string, (context: Context) => Promise<string>>> 
     );
     const body = await ask(client, 'GET', `/v1/mandates?${query.toString()}`);
     return options.json === true ? pretty(body) : showMandates(body);
+  },
+  tree: async ({ client, options, argument }) => {
+    const body = await ask(client, 'GET', `${mandatePath(argument)}/tree`);
+    return options.json === true ? pretty(body) : showTree(body);
+  },
+  history: async ({ client, options, argument }) => {
+    const body = await ask(client, 'GET', `${mandatePath(argument)}/history`);
+    return options.json === true ? pretty(body) : showHistory(body);
   },
   ...Object.fromEntries(Object.keys(TRANSITIONS).map((operation) => [operation, operate(operation)])),
 };
@@ -142,11 +159,34 @@ function operate(operation: string) {
       nonce: options.nonce,
       acknowledge: options.acknowledge,
       expected_version: version === undefined ? undefined : Number(version),
+      ...ownMembers(operation, options),
     });
     const answer = await ask(client, 'POST', `${mandatePath(argument)}/${operation}`, body);
     if (options.json === true) return pretty(answer);
     return `${String(answer.id)} is ${String(answer.state)} at version ${String(answer.version)} (${String(answer.acknowledged)})\n`;
   };
+}
+
+/** Members of one operation's own. What it has not is refused by the listener, by name. */
+function ownMembers(operation: string, options: Options): Readonly<Record<string, Json | undefined>> {
+  const { entry, constraints, 'authorization-details': file } = options;
+  return {
+    ...(operation === 'contain' ? { entries: entry } : { entry: entry?.[0] }),
+    event_type: options['event-type'],
+    event_id: options['event-id'],
+    expires_at: options['expires-at'],
+    suspend_until: options['suspend-until'],
+    on_expiry: options['on-expiry'],
+    approval_event_id: options['approval-event-id'],
+    constraints: constraints === undefined ? undefined : parseOption(constraints, '--constraints'),
+    authorization_details: file === undefined ? undefined : readInput(file),
+  };
+}
+
+function parseOption(text: string, name: string): Json {
+  const parsed = parseJson(text);
+  if (parsed.ok) return parsed.value;
+  throw new CommandFailed(2, `\`${name}\` is ${parsed.error}`);
 }
 
 /** An operation that must name the version it was decided on takes the one that stands now. */

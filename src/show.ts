@@ -46,6 +46,26 @@ export function showMandates(page: JsonObject): string {
   return `${table(rows)}${more}`;
 }
 
+/** Children below their parents, indented. */
+export function showTree(page: JsonObject): string {
+  const items = listOf(page.items);
+  const base = Number(member(items[0], 'depth') ?? 0);
+  const rows = items.map((item) => [
+    `${'  '.repeat(Number(member(item, 'depth')) - base)}${text(member(item, 'id'))}`,
+    text(member(item, 'state')),
+    `v${text(member(item, 'version'))}`,
+    text(member(item, 'client_id')),
+    text(member(item, 'expires_at')),
+  ]);
+  return table(rows);
+}
+
+export function showHistory(page: JsonObject): string {
+  return listOf(page.items)
+    .map((item) => `v${text(member(item, 'version')).padEnd(4)} ${historyText(item)}\n`)
+    .join('');
+}
+
 type Line = readonly [string, Json | undefined];
 
 function lines(all: readonly Line[]): string {

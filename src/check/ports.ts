@@ -85,6 +85,8 @@ export interface MandateStore extends MandateView {
   /** A round trip to the owner of the log: proof that the view is current as of now, or the reason why not. */
   readonly barrier: () => Promise<ViewProof | { readonly refused: string }>;
   readonly lineage: (id: string) => Promise<readonly MandateRecord[] | undefined>;
+  /** The mandate and all below it, each parent before its children; empty where there is none. */
+  readonly tree: (id: string) => Promise<readonly MandateRecord[]>;
   readonly proposal: (submission_id: string) => Promise<ProposalResult>;
   readonly list: (
     filter: MandateFilter,

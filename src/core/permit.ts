@@ -9,13 +9,20 @@ import type { MandateFinding } from './verdicts.ts';
 
 /** The earliest of the token's end, the effective end, and what the view and the permit allow, epoch ms. */
 export function validUntil(facts: Facts, mandate: MandateFinding): number {
-  const { credential, action, settings, decided } = facts;
+  const { action, settings, decided } = facts;
   const budget_ms = budgetOf(action.class, settings.budgets) ?? 0;
-  const token_end = credential.verdict === 'usable' ? credential.expires_at_ms : Infinity;
+  const token_end = tokenEnd(facts);
   const { joined } = mandate;
   if (joined === undefined) return Math.min(token_end, decided.wall_ms + settings.permit_validity_ms);
   const permit_end = joined.proof.proven.wall_ms + budget_ms + settings.permit_validity_ms;
   return Math.min(token_end, effectiveEnd(joined.lineage), permit_end);
+}
+
+/** When the token ends, epoch ms; one that is only good by the tolerance ends with it. */
+function tokenEnd({ credential, settings, decided }: Facts): number {
+  if (credential.verdict !== 'usable') return Infinity;
+  const { expires_at_ms } = credential;
+  return expires_at_ms > decided.wall_ms ? expires_at_ms : expires_at_ms + settings.clock_tolerance_ms;
 }
 
 /**
@@ -24,14 +31,12 @@ export function validUntil(facts: Facts, mandate: MandateFinding): number {
  */
 export function expirePermit(decision: Decision, facts: Facts, at: Instant): Decision {
   if (decision.effect === 'deny' || facts.mandate.kind !== 'found') return decision;
-  const { settings, action, mandate, credential } = facts;
+  const { settings, action, mandate } = facts;
   const allowed_ms = (budgetOf(action.class, settings.budgets) ?? 0) + settings.permit_validity_ms;
-  const token_end =
-    credential.verdict === 'usable' ? credential.expires_at_ms + settings.clock_tolerance_ms : Infinity;
   const isOver =
     elapsed(mandate.proof.proven, at) > allowed_ms ||
     at.wall_ms >= effectiveEnd(mandate.lineage) ||
-    at.wall_ms >= token_end;
+    at.wall_ms >= tokenEnd(facts);
   return isOver
     ? refuseAfterwards(decision, 'state_unavailable', 'the permit ended before it was given')
     : decision;

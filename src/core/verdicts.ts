@@ -4,7 +4,8 @@ import { type UsableCredential, joins } from './credential.ts';
 import type { CredentialPart, MandatePart, RequestPart } from './decision.ts';
 import type { Facts, MandateFact } from './facts.ts';
 import { type Judgement, judge } from './freshness.ts';
-import { type EntryMatch, effectiveAuthority, matchEntry, withinToken } from './mandate/authority.ts';
+import { matchLineage, withinToken } from './mandate/authority.ts';
+import type { Exercise } from './mandate/constraints.ts';
 import { effectiveState, ownOf } from './mandate/life.ts';
 import type { MandateState } from './mandate/record.ts';
 import { type RequestVerdict, combine } from './policy.ts';
@@ -129,19 +130,32 @@ function joinedVerdict(
 
 /** Whether the mandate, and the token where it bounds itself, stand behind this request. */
 function authorityVerdict(facts: Facts, joined: Extract<MandateFact, { kind: 'found' }>): MandateFinding {
-  const { action, credential } = facts;
+  const { action, credential, decided } = facts;
   const resource = action.resource!;
   const details = credential.verdict === 'usable' ? credential.authorization_details : undefined;
-  const bound = withinToken(details, action.name, resource);
+  const exercise: Exercise = {
+    action: action.name,
+    parameters: action.parameters,
+    wall_ms: decided.wall_ms,
+    is_approved: false,
+  };
+  const bound = withinToken(details, resource, exercise);
+  const match = matchLineage(joined.lineage, resource, exercise);
+  // Whether the action is covered at all comes before what its parameters say, readable or not.
+  if (!bound.within && NOT_COVERED.has(bound.reason)) return illegitimate(bound.reason, bound.detail);
+  if ('reason' in match && NOT_COVERED.has(match.reason)) return illegitimate(match.reason, match.detail);
+  if (action.fault?.reason === 'parameter_violation')
+    return illegitimate('parameter_violation', action.fault.detail);
   if (!bound.within) return illegitimate(bound.reason, bound.detail);
-  const match: EntryMatch = matchEntry(effectiveAuthority(joined.lineage), action.name, resource);
   if ('reason' in match) return illegitimate(match.reason, match.detail);
-  const entry_digest = match.matched.digest;
-  if (action.fault?.reason === 'parameter_violation') {
-    return { ...illegitimate('parameter_violation', action.fault.detail), entry_digest };
-  }
-  return { verdict: 'legitimate', entry_digest };
+  return { verdict: 'legitimate', entry_digest: match.matched.digest };
 }
+
+const NOT_COVERED: ReadonlySet<string> = new Set([
+  'unsupported_authorization_type',
+  'out_of_authority',
+  'authority_contained',
+]);
 
 function illegitimate(reason: Reason, detail: string): MandateFinding {
   return { verdict: 'illegitimate', why: { reason, detail } };

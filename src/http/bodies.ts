@@ -1,6 +1,8 @@
 /** Bodies of the native question and of control calls: strict JSON, strict shapes, and errors that name the field. */
 import { z } from 'zod';
-import { type Json, parseJson } from '../core/json.ts';
+import { type Json, type JsonObject, parseJson } from '../core/json.ts';
+import { readDelegation } from '../core/mandate/attenuation.ts';
+import { malformedConstraint } from '../core/mandate/constraints.ts';
 import { parseTime } from '../core/time.ts';
 import { parseResource } from '../core/uri.ts';
 import { type Problem, controlProblem } from './problem.ts';
@@ -60,6 +62,19 @@ const resource = z.string().superRefine((text, context) => {
 
 const jsonObject = z.record(z.string(), z.json());
 
+export const constraints = jsonObject
+  .refine((keys) => Object.keys(keys).length <= 32, 'expected at most 32 constraints')
+  .superRefine((keys, context) => {
+    const key = malformedConstraint(keys);
+    if (key !== undefined)
+      context.addIssue({ code: 'custom', path: [key], message: 'not of this constraint`s shape' });
+  });
+
+const delegation = jsonObject.refine(
+  (value) => readDelegation(value as JsonObject) !== undefined,
+  'expected `{max_depth, allowed_delegates: [{sub}], children?: {max_children, max_child_depth}}`',
+);
+
 export const party = z.strictObject({ iss: name(512), sub: name(512) });
 
 export const entry = z.strictObject({
@@ -78,10 +93,8 @@ export const entry = z.strictObject({
     )
     .min(1)
     .max(MAX_ACTIONS),
-  constraints: jsonObject
-    .refine((keys) => Object.keys(keys).length <= 32, 'expected at most 32 constraints')
-    .optional(),
-  delegation: jsonObject.optional(),
+  constraints: constraints.optional(),
+  delegation: delegation.optional(),
 });
 
 export const entries = z.array(entry).min(1).max(MAX_ENTRIES);

@@ -8,17 +8,28 @@ import {
   type WriteResult,
 } from '../check/ports.ts';
 import { canonicalJson } from '../core/json.ts';
-import { type Lineage, TRANSITIONS, effectiveState, ownOf, stopAfter } from '../core/mandate/life.ts';
-import type { Command } from '../core/mandate/commands.ts';
+import { type Lineage, effectiveEnd, effectiveState, ownOf, stopAfter } from '../core/mandate/life.ts';
+import type { Command, DeriveCommand, OperateCommand, OperationDetails } from '../core/mandate/commands.ts';
 import {
   type Digest,
   MANDATE_STATES,
   type MandateRecord,
-  type Operation,
+  OPERATIONS,
+  type AskedOperation,
   type Party,
 } from '../core/mandate/record.ts';
-import type { Now } from '../core/time.ts';
-import { Refused, identifier, readBody, readJson, readShape, reason } from './bodies.ts';
+import { type Now, formatTime } from '../core/time.ts';
+import {
+  Refused,
+  constraints,
+  entries,
+  identifier,
+  readBody,
+  readJson,
+  readShape,
+  reason,
+  time,
+} from './bodies.ts';
 import { controlProblem } from './problem.ts';
 
 export interface MandateApi {
@@ -37,13 +48,35 @@ export interface MandateApi {
   readonly written: (operation: string, outcome: string) => void;
 }
 
-const OPERATIONS = Object.keys(TRANSITIONS) as Exclude<Operation, 'approve'>[];
-
-const operationBody = z.strictObject({
+/** Members that every operation takes. */
+const common = {
   reason: reason.optional(),
   expected_version: z.int().min(1).optional(),
   nonce: identifier.optional(),
   acknowledge: z.enum(ACKNOWLEDGEMENTS).default('durable'),
+};
+
+const digestText = z.string().regex(/^sha-256:[A-Za-z0-9_-]{43}$/, 'expected the digest of an entry');
+
+/** Members of each operation's own (design/7, Operations). */
+const OWN_MEMBERS = {
+  suspend: { suspend_until: time.optional(), on_expiry: z.enum(['resume', 'revoke']).optional() },
+  resume: {},
+  contain: { entries: z.array(digestText).min(1).max(256) },
+  discharge: { entry: digestText, event_type: identifier, event_id: identifier },
+  tighten: { entry: digestText, constraints },
+  shorten: { expires_at: time },
+  extend: { expires_at: time, approval_event_id: identifier.optional() },
+  amend: { authorization_details: entries, approval_event_id: identifier.optional() },
+  complete: {},
+  revoke: {},
+} as const satisfies Readonly<Record<AskedOperation, z.core.$ZodShape>>;
+
+const childBody = z.strictObject({
+  client_id: identifier,
+  client_issuer: z.string().min(1).max(512).optional(),
+  authorization_details: entries,
+  expires_at: time.optional(),
 });
 
 const listQuery = z.strictObject({
@@ -81,37 +114,83 @@ export function openMandates(scope: FastifyInstance, api: MandateApi): void {
     return { items: ownOf(await lineageOf(api, request.params.id)).history };
   });
 
-  for (const operation of OPERATIONS) {
-    scope.post<ById>(`/v1/mandates/:id/${operation}`, async (request) => {
-      const { acknowledge, ...body } = readBody(operationBody, request.body);
-      const result = await commit(
-        api,
-        operation,
-        {
-          kind: 'operate',
-          operation,
-          id: request.params.id,
-          fingerprint: api.digest(`${operation} ${canonicalJson(readJson(request.body))}`),
-          ...defined(body),
-          by: api.operator,
-          at_ms: api.now().wall_ms,
-        },
-        acknowledge,
-      );
-      const { id, state, version, position, cascaded } = result.receipt!;
-      const { acknowledged } = result;
-      return {
-        id,
-        state,
-        version,
-        stop: stopAfter(operation, state),
-        acknowledged,
-        freshness: position,
-        cascaded,
-      };
+  scope.get<ById>('/v1/mandates/:id/lineage', async (request) => {
+    const lineage = await lineageOf(api, request.params.id);
+    const { wall_ms } = api.now();
+    return {
+      items: lineage.map((_, depth) => present(lineage.slice(0, depth + 1) as unknown as Lineage, wall_ms)),
+    };
+  });
+
+  scope.get<ById>('/v1/mandates/:id/tree', async (request) => {
+    const records = await api.store.tree(request.params.id);
+    if (records.length === 0) throw notFound();
+    const above = (await lineageOf(api, request.params.id)).slice(0, -1);
+    return { items: treeNodes(records, above, api.now().wall_ms) };
+  });
+
+  scope.post<ById>('/v1/mandates/:id/children', async (request, reply) => {
+    const body = readBody(childBody, request.body);
+    const { mandate } = await commit(api, 'derive', {
+      kind: 'derive',
+      parent: request.params.id,
+      mandate_id: api.ids.mandate(),
+      policy_version: api.policy_revision(),
+      ...(defined(body) as Pick<DeriveCommand, 'client_id' | 'authorization_details'>),
+      by: api.operator,
+      at_ms: api.now().wall_ms,
     });
-  }
+    return reply.code(201).send(present(await lineageOf(api, mandate!.id), api.now().wall_ms));
+  });
+
+  for (const operation of OPERATIONS) openOperation(scope, api, operation);
 }
+
+/** A mandate as one line of its tree. */
+function treeNodes(records: readonly MandateRecord[], above: readonly MandateRecord[], wall_ms: number) {
+  const known = new Map([...above, ...records].map((record) => [record.id, record]));
+  return records.map((record) => {
+    const lineage = record.lineage.map((id) => known.get(id)!) as unknown as Lineage;
+    const { id, parent, depth, version, client_id } = record;
+    const state = effectiveState(lineage, wall_ms);
+    const expires_at = formatTime(effectiveEnd(lineage));
+    return { id, ...(parent === undefined ? {} : { parent }), depth, state, version, client_id, expires_at };
+  });
+}
+
+function openOperation(scope: FastifyInstance, api: MandateApi, operation: AskedOperation): void {
+  const schema = z.strictObject({ ...common, ...OWN_MEMBERS[operation] });
+  scope.post<ById>(`/v1/mandates/:id/${operation}`, async (request) => {
+    const { acknowledge, reason: why, expected_version, nonce, ...own } = readBody(schema, request.body);
+    const command: OperateCommand = {
+      kind: 'operate',
+      id: request.params.id,
+      details: {
+        ...(NEEDS_APPROVAL.has(operation) ? { approval_event_id: api.ids.approval() } : {}),
+        ...defined(own),
+        operation,
+      } as OperationDetails,
+      fingerprint: api.digest(`${operation} ${canonicalJson(readJson(request.body))}`),
+      ...defined({ reason: why, expected_version, nonce }),
+      by: api.operator,
+      at_ms: api.now().wall_ms,
+    };
+    const { receipt, acknowledged } = await commit(api, operation, command, acknowledge);
+    const { id, state, version, position, cascaded } = receipt!;
+    return {
+      id,
+      state,
+      version,
+      stop: stopAfter(operation, state),
+      acknowledged,
+      freshness: position,
+      cascaded,
+    };
+  });
+}
+
+/** Operations that are approvals themselves. */
+const NEEDS_APPROVAL: ReadonlySet<AskedOperation> = new Set(['extend', 'amend']);
 
 function defined<T extends object>(members: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as never;

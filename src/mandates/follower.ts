@@ -1,7 +1,7 @@
 /** Drives the pure replica: keeps its state and the working set, and answers checks from them. */
 import type { MandateFact } from '../core/facts.ts';
 import type { FreshnessSource } from '../core/freshness.ts';
-import { lineageOf } from '../core/mandate/operate.ts';
+import { lineageOf } from '../core/mandate/life.ts';
 import type { MandateRecord } from '../core/mandate/record.ts';
 import type { Reference } from '../core/reference.ts';
 import { EMPTY_REPLICA, type Message, type ReplicaState, step } from '../core/replica.ts';
@@ -14,17 +14,42 @@ export interface Follower {
   readonly find: (reference: Reference, source: Exclude<FreshnessSource, 'none'>) => MandateFact;
   readonly record: (id: string) => MandateRecord | undefined;
   readonly records: () => Iterable<MandateRecord>;
+  /** The mandate and all below it, each parent before its children. */
+  readonly tree: (id: string) => readonly MandateRecord[];
 }
 
 /** `onLatch` is told once for every change of the latch, for the log and the metrics. */
 export function createFollower(onLatch: (latch: string) => void): Follower {
   let state = EMPTY_REPLICA;
   const working = new Map<string, MandateRecord>();
+  const children = new Map<string, string[]>();
   const record = (id: string): MandateRecord | undefined => working.get(id);
+
+  const keep = (changed: MandateRecord): void => {
+    const { id, parent } = changed;
+    if (parent !== undefined && !working.has(id)) {
+      const siblings = children.get(parent);
+      if (siblings === undefined) children.set(parent, [id]);
+      else siblings.push(id);
+    }
+    working.set(id, changed);
+  };
+
+  const tree = (id: string): readonly MandateRecord[] => {
+    const found: MandateRecord[] = [];
+    const ahead = [id];
+    for (let next = ahead.pop(); next !== undefined; next = ahead.pop()) {
+      const each = working.get(next);
+      if (each === undefined) continue;
+      found.push(each);
+      ahead.push(...(children.get(next) ?? []).toReversed());
+    }
+    return found;
+  };
 
   const feed = (message: Message): void => {
     const next = step(state, message, record);
-    for (const changed of next.changed) working.set(changed.id, changed);
+    for (const changed of next.changed) keep(changed);
     if (next.state.latch !== undefined && next.state.latch !== state.latch) onLatch(next.state.latch);
     ({ state } = next);
   };
@@ -47,10 +72,11 @@ export function createFollower(onLatch: (latch: string) => void): Follower {
     state: () => state,
     feed,
     load: (records) => {
-      for (const each of records) working.set(each.id, each);
+      for (const each of records) keep(each);
     },
     find,
     record,
     records: () => working.values(),
+    tree,
   };
 }

@@ -1,7 +1,6 @@
 /** Pages of records, oldest first, as the control listener shows them. */
 import type { MandateFilter, Page } from '../check/ports.ts';
-import { effectiveState } from '../core/mandate/life.ts';
-import { lineageOf } from '../core/mandate/operate.ts';
+import { effectiveState, lineageOf } from '../core/mandate/life.ts';
 import type { MandateRecord } from '../core/mandate/record.ts';
 import type { Instant } from '../core/time.ts';
 import type { Follower } from './follower.ts';

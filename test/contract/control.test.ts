@@ -907,8 +907,9 @@ describe('bad input of an operation: 400, the field, and the mandate stays as it
     ['a nonce of 60,000 characters', { nonce: 'x'.repeat(60_000) }, /^nonce$/],
     ['an unknown acknowledgement', { acknowledge: 'maybe' }, /^acknowledge$/],
     ['entries, which are not for it', { entries: [] }, /^entries$/],
-    // `suspend {suspend_until?, on_expiry?}` is not served yet: it must not be taken and forgotten.
-    ['suspend_until', { suspend_until: hours(1), on_expiry: 'resume' }, /^(suspend_until|on_expiry)$/],
+    ['suspend_until without its outcome', { suspend_until: hours(1) }, /^on_expiry$/],
+    ['an outcome without suspend_until', { on_expiry: 'resume' }, /^suspend_until$/],
+    ['suspend_until in the past', { suspend_until: hours(-1), on_expiry: 'resume' }, /^suspend_until$/],
   ])('%s', async (_name, body, field) => {
     expectProblem(await operate(record, 'suspend', body), { status: 400, reason: 'invalid_request', field });
   });

@@ -555,7 +555,12 @@ const DETAILS: readonly (readonly [name: string, details: Json, reason: string |
     'out_of_authority',
   ],
   ['of an unknown type', [entry({ type: 'payment_initiation' })], 'unsupported_authorization_type'],
-  ['with a constraint', [entry({ constraints: { tenant: 'acme' } })], 'constraint_unsupported'],
+  [
+    'with a constraint that is not known',
+    [entry({ constraints: { colour: 'red' } })],
+    'constraint_unsupported',
+  ],
+  ['with a constraint that is not met', [entry({ constraints: { tenant: 'acme' } })], 'parameter_violation'],
 ];
 
 describe('authorization_details bound the request too (design/2, "Effective authority")', () => {

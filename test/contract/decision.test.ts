@@ -144,7 +144,7 @@ const PROPOSALS: Readonly<Record<Story, () => JsonObject>> = {
   expired: () => proposal({}, SHORT_MS),
   suspended_then_expired: () => proposal({}, SHORT_MS),
   revoked_then_expired: () => proposal({}, SHORT_MS),
-  constrained: () => proposal({ authorization_details: [entryOf({ constraints: { tenant: 'acme' } })] }),
+  constrained: () => proposal({ authorization_details: [entryOf({ constraints: { colour: 'red' } })] }),
   constrained_elsewhere: () =>
     proposal({
       authorization_details: [entryOf(), entryOf({ constraints: { tenant: 'acme' }, actions: ['x.y'] })],

@@ -203,6 +203,7 @@ function twin({ facts, answers }: Case): string | undefined {
     }
     if (asked.name === 'payments.send' || asked.resource!.path === '/repos/example/application')
       return 'out_of_authority';
+    if (asked.fault?.reason === 'parameter_violation') return 'parameter_violation';
     if (own.authority_set[0]!.constraints !== undefined) return 'constraint_unsupported';
   }
   if (asked.fault?.reason === 'parameter_violation') return 'parameter_violation';

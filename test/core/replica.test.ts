@@ -117,7 +117,7 @@ test('L2: however the log is cut, repeated and delivered, an unlatched view is t
     const all: Record<string, string> = {};
     for (const { event } of log.slice(0, seq)) {
       if (event.kind === 'approved') all[event.terms.id] = 'active';
-      if (event.kind === 'transition') all[event.id] = event.state;
+      if (event.kind === 'changed') all[event.id] = event.state;
     }
     return all;
   };

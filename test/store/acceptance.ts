@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { MandateStore, WriteResult } from '../../src/check/ports.ts';
 import { judge } from '../../src/core/freshness.ts';
 import type { Command } from '../../src/core/mandate/commands.ts';
-import type { MandateState } from '../../src/core/mandate/record.ts';
+import type { AuthorityEntry, MandateState } from '../../src/core/mandate/record.ts';
 import { ALICE, ENTRY, MANDATES } from '../support/records.ts';
 
 export interface Opened {
@@ -30,11 +30,11 @@ type Transition = 'suspend' | 'resume' | 'revoke';
 /** Commands with everything filled in that a test does not care about. */
 function commands(at_ms = Date.now()) {
   return {
-    propose: (submission_id = fresh('sub')): Command => ({
+    propose: (submission_id = fresh('sub'), entries: readonly AuthorityEntry[] = [ENTRY]): Command => ({
       kind: 'propose',
       submission_id,
       intent: { goal: 'g', resources: [ENTRY.resource], expires_at: new Date(at_ms + HOUR_MS).toISOString() },
-      authorization_details: [ENTRY],
+      authorization_details: entries,
       subject: ALICE,
       client_id: 'agent-1',
       client_issuer: ALICE.iss,
@@ -52,9 +52,19 @@ function commands(at_ms = Date.now()) {
       at_ms,
       ...more,
     }),
+    derive: (parent: string, more: object): Command => ({
+      kind: 'derive',
+      parent,
+      mandate_id: fresh('msn'),
+      client_id: 'agent-1',
+      authorization_details: [{ ...ENTRY, ...more }],
+      policy_version: 'v1',
+      by,
+      at_ms,
+    }),
     operate: (operation: Transition, id: string, more: object = {}): Command => ({
       kind: 'operate',
-      operation,
+      details: { operation },
       id,
       fingerprint: operation,
       by,
@@ -76,9 +86,9 @@ export function acceptance(name: string, open: () => Promise<Opened>): void {
     let store: MandateStore;
     const write = (command: Command): Promise<WriteResult> => store.write(command, 'durable');
 
-    const approveOne = async (): Promise<string> => {
+    const approveOne = async (entries: readonly AuthorityEntry[] = [ENTRY]): Promise<string> => {
       const submission_id = fresh('sub');
-      const { proposal } = await committed(write(commands().propose(submission_id)));
+      const { proposal } = await committed(write(commands().propose(submission_id, entries)));
       const { mandate } = await committed(write(commands().approve(submission_id, proposal!.proposal_hash)));
       return mandate!.id;
     };
@@ -208,6 +218,49 @@ export function acceptance(name: string, open: () => Promise<Opened>): void {
       const proof = await store.barrier();
       expect('position' in proof && proof.position).toEqual(position);
       expect(await stateInView(id)).toBe('revoked');
+    });
+
+    test('the end of a root ends its whole tree in one commit, and is there after a restart', async () => {
+      const delegation = { max_depth: 3, allowed_delegates: [{ sub: 'agent-1' }] };
+      const root = await approveOne([{ ...ENTRY, delegation }]);
+      const ids = [root];
+      for (const parent of [0, 0, 1, 3]) {
+        const derived = await committed(
+          write(commands().derive(ids[parent]!, parent === 3 ? {} : { delegation })),
+        );
+        ids.push(derived.mandate!.id);
+      }
+      expect((await store.tree(root)).map(({ id }) => id)).toEqual(
+        [0, 1, 3, 4, 2].map((index) => ids[index]),
+      );
+      const { receipt, position } = await committed(write(commands().operate('revoke', root)));
+      expect(receipt).toMatchObject({ state: 'revoked', cascaded: 4, position });
+      for (const id of ids.slice(1)) expect(await stateInView(id)).toBe('cascaded');
+      await reopen();
+      expect((await store.tree(root)).map(({ state }) => state)).toEqual([
+        'revoked',
+        ...ids.slice(1).map(() => 'cascaded'),
+      ]);
+      expect(await store.tree('msn_nobody')).toEqual([]);
+    });
+
+    test('one approval makes one mandate', async () => {
+      const [first, second] = [fresh('sub'), fresh('sub')];
+      const approval = { approval_event_id: fresh('ape') };
+      const hashes = await Promise.all(
+        [first, second].map(
+          async (id) => (await committed(write(commands().propose(id)))).proposal!.proposal_hash,
+        ),
+      );
+      const made = await committed(write(commands().approve(first, hashes[0]!, approval)));
+      expect(await write(commands().approve(second, hashes[1]!, approval))).toMatchObject({
+        ok: false,
+        refused: 'conflict',
+        field: 'approval_event_id',
+      });
+      expect((await committed(write(commands().approve(first, hashes[0]!, approval)))).mandate!.id).toBe(
+        made.mandate!.id,
+      );
     });
 
     test('records come in pages, oldest first, filtered by the state that counts', async () => {

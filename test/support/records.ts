@@ -43,6 +43,8 @@ export function record(replaced: Partial<MandateRecord> = {}): MandateRecord {
     depth: 0,
     state: 'active',
     version: 1,
+    overlay: { contained: [], discharged: [], tightened: [] },
+    approved_versions: [],
     history: [{ seq: 1, at: iso(0), by: ALICE, operation: 'approve', state: 'active', version: 1 }],
     ...replaced,
   };
@@ -71,18 +73,26 @@ export function chain(
 }
 
 export function approved(id: string): MandateEvent {
-  const { state: _state, version: _version, history: _history, ...terms } = record({ id });
+  const {
+    state: _s,
+    version: _v,
+    history: _h,
+    overlay: _o,
+    approved_versions: _a,
+    ...terms
+  } = record({ id });
   return { kind: 'approved', submission_id: `sub_${id}`, terms, at: iso(0), by: ALICE };
 }
 
 export function revoked(id: string, version: number): MandateEvent {
   return {
-    kind: 'transition',
+    kind: 'changed',
     id,
     operation: 'revoke',
     prior_state: 'active',
     state: 'revoked',
     version,
+    change: {},
     at: iso(0),
     by: ALICE,
   };

@@ -301,7 +301,7 @@ describe('`?` or `#` encoded into the path, `..`, `%2e%2e`, `%2f`, `;`, `\\` (CV
     ['a backslash', `${APP}/..\\admin`],
     ['an encoded backslash', `${APP}/..%5cadmin`],
     ['a backslash encoded twice', `${APP}/..%255Cadmin`],
-    ['a path parameter', `${APP}/contents;/../admin`],
+    ['a path parameter', `${APP}/contents;v=1/x`],
     ['a path parameter behind dots', `${APP}/..;/admin`],
     ['a session in the path', `${APP};jsessionid=1/contents`],
     ['a NUL escape', `${APP}/x%00.png`],
@@ -356,7 +356,7 @@ describe('`?` or `#` encoded into the path, `..`, `%2e%2e`, `%2f`, `;`, `\\` (CV
   });
 
   test('`#`: Envoy does not carry it, and the door refuses it', async () => {
-    const target = `${CONTENTS}#/../admin`;
+    const target = `${CONTENTS}#x`;
     expectNotCarried(await throughEnvoy({ target }), 400);
     expectDenied(await atDoor({ target }), MALFORMED);
   });

@@ -1,51 +1,119 @@
-/** Whether one set of authority lies inside another. What cannot be decided is not a subset. */
-import { type Json, canonicalJson } from '../json.ts';
+/**
+ * Whether one set of authority lies inside another, with the entry that justifies it or the first reason it fails.
+ * What cannot be decided is not a subset.
+ */
+import { type Json, type JsonObject, isObject, member } from '../json.ts';
 import { isWithin, parseResource } from '../uri.ts';
-import { coversAction } from './authority.ts';
+import { type EffectiveEntry, coversAction } from './authority.ts';
+import { broaderConstraint } from './constraints.ts';
 import type { AuthorityEntry } from './record.ts';
 
-export type Subset =
-  { readonly ok: true } | { readonly ok: false; readonly index: number; readonly detail: string };
+/** Where in the two sets the comparison ended. */
+export type Fit =
+  /** `by[i]` is the index of the outer entry that holds the inner entry `i`. */
+  | { readonly ok: true; readonly by: readonly number[] }
+  /** `index` names the first inner entry that fits nowhere, and `why` what was wrong with the nearest. */
+  | { readonly ok: false; readonly index: number; readonly why: string };
 
-/** Every entry of `inner` must fit inside one entry of `outer`; `index` names the first of `inner` that does not. */
-export function isSubset(inner: readonly AuthorityEntry[], outer: readonly AuthorityEntry[]): Subset {
+/** Every entry of `inner` must fit inside one entry of `outer`. */
+export function fitsInside(inner: readonly AuthorityEntry[], outer: readonly EffectiveEntry[]): Fit {
+  const by: number[] = [];
   for (const [index, entry] of inner.entries()) {
-    if (!outer.some((candidate) => fitsInside(entry, candidate))) {
-      return { ok: false, index, detail: 'the entry lies in no single entry of what was proposed' };
-    }
+    const misfits = outer.map((candidate) => misfit(entry, candidate));
+    const found = misfits.indexOf(undefined);
+    if (found === -1) return { ok: false, index, why: nearest(misfits) };
+    by.push(found);
   }
-  return { ok: true };
+  return { ok: true, by };
 }
 
-function fitsInside(inner: AuthorityEntry, outer: AuthorityEntry): boolean {
-  return (
-    resourceFits(inner, outer) &&
-    inner.actions.every((action) => outer.actions.some((granted) => coversAction(granted, action))) &&
-    constraintsFit(inner, outer) &&
-    delegationFits(inner, outer)
+interface Misfit {
+  /** How far the comparison came: the further, the nearer. */
+  readonly step: number;
+  readonly why: string;
+}
+
+function nearest(misfits: readonly (Misfit | undefined)[]): string {
+  const [best] = misfits.filter((each) => each !== undefined).toSorted((a, b) => b.step - a.step);
+  return best?.why ?? 'there is nothing to be inside of';
+}
+
+function misfit(inner: AuthorityEntry, outer: EffectiveEntry): Misfit | undefined {
+  if (outer.is_withdrawn) return { step: 0, why: 'the entry was withdrawn' };
+  if (!resourceFits(inner, outer)) return { step: 1, why: 'the resource is not inside' };
+  const action = inner.actions.find(
+    (each) => !outer.entry.actions.some((granted) => coversAction(granted, each)),
   );
+  if (action !== undefined) return { step: 2, why: `the action \`${action}\` is not inside` };
+  const own = inner.constraints ?? {};
+  const broader = outer.constraints
+    .map((each) => broaderConstraint(own, each))
+    .find((key) => key !== undefined);
+  if (broader !== undefined) return { step: 3, why: `the constraint \`${broader}\` is missing or broader` };
+  return undefined;
 }
 
-function resourceFits(inner: AuthorityEntry, outer: AuthorityEntry): boolean {
-  const [a, b] = [parseResource(inner.resource), parseResource(outer.resource)];
-  if ('refused' in a || 'refused' in b) return false;
-  if (outer.resource_match === 'prefix') return isWithin(a, b);
-  return inner.resource_match !== 'prefix' && a.uri === b.uri;
+/** Normalised, at a path segment; a prefix never fits inside an exact resource. */
+function resourceFits(inner: AuthorityEntry, { entry, base }: EffectiveEntry): boolean {
+  const own = parseResource(inner.resource);
+  if ('refused' in own || base === undefined) return false;
+  if (entry.resource_match === 'prefix') return isWithin(own, base);
+  return inner.resource_match !== 'prefix' && own.uri === base.uri;
 }
 
-/** Constraints are compared as they are written: a value that differs could be broader. */
-function constraintsFit(inner: AuthorityEntry, outer: AuthorityEntry): boolean {
-  return Object.entries(outer.constraints ?? {}).every(([key, value]) => {
-    const kept = inner.constraints;
-    return kept !== undefined && Object.hasOwn(kept, key) && sameJson(kept[key]!, value);
+/** `delegation` of an entry; a limit that is not there is not a limit of 0. */
+export interface Delegation {
+  readonly max_depth: number;
+  readonly allowed_delegates: readonly string[];
+  readonly max_children: number;
+  readonly max_child_depth: number;
+}
+
+const MEMBERS = new Set(['max_depth', 'allowed_delegates', 'children']);
+const CHILD_MEMBERS = new Set(['max_children', 'max_child_depth']);
+
+/** Reads `{max_depth, allowed_delegates: [{sub}], children?}`; undefined where it has not this shape, which permits nothing. */
+export function readDelegation(value: JsonObject | undefined): Delegation | undefined {
+  const children = member(value, 'children') ?? {};
+  if (value === undefined || !isObject(children)) return undefined;
+  const isClosed =
+    Object.keys(value).every((name) => MEMBERS.has(name)) &&
+    Object.keys(children).every((name) => CHILD_MEMBERS.has(name));
+  const [max_depth, max_children, max_child_depth] = [
+    value.max_depth,
+    children.max_children,
+    children.max_child_depth,
+  ].map(count);
+  const allowed_delegates = readDelegates(value.allowed_delegates);
+  if (!isClosed || max_depth === undefined || allowed_delegates === undefined) return undefined;
+  if (max_children === undefined || max_child_depth === undefined) return undefined;
+  return { max_depth, allowed_delegates, max_children, max_child_depth };
+}
+
+/** A count, or without bound where there is none; undefined for anything else. */
+function count(value: Json | undefined): number | undefined {
+  if (value === undefined) return Infinity;
+  return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : undefined;
+}
+
+/** Only `sub` counts: a profile is what a client says of itself. */
+function readDelegates(value: Json | undefined): readonly string[] | undefined {
+  if (!Array.isArray(value)) return undefined;
+  return (value as readonly Json[]).flatMap((each) => {
+    const sub = member(each, 'sub');
+    return typeof sub === 'string' ? [sub] : [];
   });
 }
 
-function delegationFits(inner: AuthorityEntry, outer: AuthorityEntry): boolean {
-  if (inner.delegation === undefined) return true;
-  return outer.delegation !== undefined && sameJson(inner.delegation, outer.delegation);
-}
-
-function sameJson(a: Json, b: Json): boolean {
-  return canonicalJson(a) === canonicalJson(b);
+/** True when what a child may hand on is no more than its parent may, one generation further down. */
+export function delegationFits(inner: JsonObject | undefined, outer: Delegation): boolean {
+  if (inner === undefined) return true;
+  const own = readDelegation(inner);
+  return (
+    own !== undefined &&
+    own.max_depth <= outer.max_depth &&
+    own.allowed_delegates.every((sub) => outer.allowed_delegates.includes(sub)) &&
+    own.max_children <= outer.max_children &&
+    own.max_child_depth <= outer.max_child_depth - 1
+  );
 }

@@ -1,7 +1,8 @@
 /** What can be asked of a store, and what a command comes to before it is committed. */
+import type { JsonObject } from '../json.ts';
 import type { ControlReason } from '../reasons.ts';
 import type { Lookup, MandateEvent, Position } from './events.ts';
-import type { AuthorityEntry, MandateState, Operation, Party, ProposalTerms } from './record.ts';
+import type { AskedOperation, AuthorityEntry, MandateState, Party, ProposalTerms } from './record.ts';
 
 interface Attributed {
   readonly by: Party;
@@ -37,10 +38,46 @@ export interface DenyCommand extends Attributed {
   readonly reason?: string;
 }
 
+/** A child of a mandate: an actor of its own, with no more than its parent has now. */
+export interface DeriveCommand extends Attributed {
+  readonly kind: 'derive';
+  readonly parent: string;
+  readonly mandate_id: string;
+  readonly client_id: string;
+  readonly client_issuer?: string;
+  readonly authorization_details: readonly AuthorityEntry[];
+  readonly expires_at?: string;
+  readonly policy_version: string;
+}
+
+/** Members of an operation's own. */
+export type OperationDetails =
+  | {
+      readonly operation: 'suspend';
+      readonly suspend_until?: string;
+      readonly on_expiry?: 'resume' | 'revoke';
+    }
+  | { readonly operation: 'resume' | 'complete' | 'revoke' }
+  | { readonly operation: 'contain'; readonly entries: readonly string[] }
+  | {
+      readonly operation: 'discharge';
+      readonly entry: string;
+      readonly event_type: string;
+      readonly event_id: string;
+    }
+  | { readonly operation: 'tighten'; readonly entry: string; readonly constraints: JsonObject }
+  | { readonly operation: 'shorten'; readonly expires_at: string }
+  | { readonly operation: 'extend'; readonly expires_at: string; readonly approval_event_id: string }
+  | {
+      readonly operation: 'amend';
+      readonly authorization_details: readonly AuthorityEntry[];
+      readonly approval_event_id: string;
+    };
+
 export interface OperateCommand extends Attributed {
   readonly kind: 'operate';
-  readonly operation: Exclude<Operation, 'approve'>;
   readonly id: string;
+  readonly details: OperationDetails;
   readonly reason?: string;
   readonly expected_version?: number;
   readonly nonce?: string;
@@ -48,7 +85,7 @@ export interface OperateCommand extends Attributed {
   readonly fingerprint: string;
 }
 
-export type Command = ProposeCommand | ApproveCommand | DenyCommand | OperateCommand;
+export type Command = ProposeCommand | ApproveCommand | DenyCommand | DeriveCommand | OperateCommand;
 
 export interface Refusal {
   readonly refused: ControlReason;
@@ -62,7 +99,7 @@ export interface Refusal {
 /** What an operation came to. Kept under its nonce, so that the same call gets the same answer. */
 export interface Receipt {
   readonly id: string;
-  readonly operation: Operation;
+  readonly operation: AskedOperation;
   readonly state: MandateState;
   readonly version: number;
   readonly position: Position;
@@ -86,6 +123,10 @@ export interface Stored extends Lookup {
     mandate_id: string,
     nonce: string,
   ) => { readonly fingerprint: string; readonly receipt: Receipt } | undefined;
+  /** Ids of a mandate's children, whatever their state. */
+  readonly children: (mandate_id: string) => readonly string[];
+  /** The mandate that an approval event has made. */
+  readonly approved: (approval_event_id: string) => string | undefined;
 }
 
 export function refuse(refused: ControlReason, detail: string, field?: string): Refusal {

@@ -8,6 +8,7 @@ import type {
   Party,
   Proposal,
   ProposalTerms,
+  RecordChange,
 } from './record.ts';
 
 interface Committed {
@@ -19,15 +20,18 @@ export type MandateEvent =
   | ({ readonly kind: 'proposed'; readonly proposal: ProposalTerms } & Committed)
   | ({ readonly kind: 'denied'; readonly submission_id: string; readonly reason?: string } & Committed)
   | ({ readonly kind: 'approved'; readonly submission_id: string; readonly terms: ApprovedTerms } & Committed)
+  | ({ readonly kind: 'derived'; readonly terms: ApprovedTerms } & Committed)
   | ({
-      readonly kind: 'transition';
+      readonly kind: 'changed';
       readonly id: string;
-      readonly operation: Exclude<Operation, 'approve'>;
+      readonly operation: Exclude<Operation, 'approve' | 'derive'>;
       readonly prior_state: MandateState;
       readonly state: MandateState;
       readonly version: number;
+      readonly change: RecordChange;
       readonly reason?: string;
       readonly nonce?: string;
+      readonly cascaded_from?: string;
     } & Committed);
 
 /** Where an event stands: ids may be reused after a failover, so all three are compared, never `seq` alone. */
@@ -67,45 +71,62 @@ export function apply(event: MandateEvent, seq: number, lookup: Lookup): Folded 
     }
     case 'approved':
       return approved(event, seq, lookup);
-    case 'transition':
-      return transitioned(event, seq, lookup);
+    case 'derived':
+      return { mandate: begun(event.terms, 'derive', event, seq) };
+    case 'changed':
+      return changed(event, seq, lookup);
   }
 }
 
 type EventOf<K extends MandateEvent['kind']> = Extract<MandateEvent, { kind: K }>;
 
-function approved(event: EventOf<'approved'>, seq: number, lookup: Lookup): Folded | 'inapplicable' {
-  const { terms } = event;
-  const proposal = lookup.proposal(event.submission_id);
-  const first: HistoryItem = {
-    seq,
-    at: event.at,
-    by: event.by,
-    operation: 'approve',
+/** A record as it begins: active, at version 1, with one version of its terms. */
+function begun(
+  terms: ApprovedTerms,
+  operation: 'approve' | 'derive',
+  { at, by }: Committed,
+  seq: number,
+): MandateRecord {
+  const { authority_set, authority_hash, expires_at, approver, approval_event_id } = terms;
+  return {
+    ...terms,
     state: 'active',
     version: 1,
+    overlay: { contained: [], discharged: [], tightened: [] },
+    approved_versions: [
+      { version: 1, authority_set, authority_hash, expires_at, approver, approval_event_id, approved_at: at },
+    ],
+    history: [{ seq, at, by, operation, state: 'active', version: 1 }],
   };
-  const mandate: MandateRecord = { ...terms, state: 'active', version: 1, history: [first] };
+}
+
+function approved(event: EventOf<'approved'>, seq: number, lookup: Lookup): Folded {
+  const { terms } = event;
+  const mandate = begun(terms, 'approve', event, seq);
+  const proposal = lookup.proposal(event.submission_id);
   // A replica that does not keep proposals still learns of the mandate.
   if (proposal === undefined) return { mandate };
   const { approval_event_id } = terms;
   return { mandate, proposal: { ...proposal, status: 'approved', mission_id: terms.id, approval_event_id } };
 }
 
-function transitioned(event: EventOf<'transition'>, seq: number, lookup: Lookup): Folded | 'inapplicable' {
+function changed(event: EventOf<'changed'>, seq: number, lookup: Lookup): Folded | 'inapplicable' {
   const before = lookup.mandate(event.id);
   if (before === undefined || event.version !== before.version + 1) return 'inapplicable';
+  const { at, by, operation, prior_state, state, version, reason, nonce, cascaded_from } = event;
   const item: HistoryItem = {
     seq,
-    at: event.at,
-    by: event.by,
-    operation: event.operation,
-    prior_state: event.prior_state,
-    state: event.state,
-    version: event.version,
-    ...(event.reason === undefined ? {} : { reason: event.reason }),
-    ...(event.nonce === undefined ? {} : { nonce: event.nonce }),
+    at,
+    by,
+    operation,
+    prior_state,
+    state,
+    version,
+    ...(reason === undefined ? {} : { reason }),
+    ...(nonce === undefined ? {} : { nonce }),
+    ...(cascaded_from === undefined ? {} : { cascaded_from }),
   };
-  const { state, version } = event;
-  return { mandate: { ...before, state, version, history: [...before.history, item] } };
+  const kept = Object.entries({ ...before, ...event.change }).filter(([, value]) => value !== null);
+  const record = Object.fromEntries(kept) as unknown as MandateRecord;
+  return { mandate: { ...record, state, version, history: [...before.history, item] } };
 }

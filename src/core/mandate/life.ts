@@ -1,6 +1,6 @@
 /** The life of a mandate: which state holds now, which transitions exist, and what each asks of those who act on it. */
 import { parseTime } from '../time.ts';
-import type { MandateRecord, MandateState, Operation } from './record.ts';
+import type { AskedOperation, MandateRecord, MandateState } from './record.ts';
 
 /** Root first, the mandate itself last; never empty. */
 export type Lineage = readonly [MandateRecord, ...MandateRecord[]];
@@ -9,30 +9,50 @@ export function ownOf(lineage: Lineage): MandateRecord {
   return lineage[lineage.length - 1]!;
 }
 
-/** The earliest end of a mandate and its ancestors, epoch ms. An unreadable time ends at once. */
+/** The lineage of a record as it is stored; undefined while an ancestor is not there. */
+export function lineageOf(
+  record: MandateRecord,
+  lookup: (id: string) => MandateRecord | undefined,
+): Lineage | undefined {
+  if (record.lineage.length === 1) return [record];
+  const ancestors = record.lineage.slice(0, -1).map(lookup);
+  return ancestors.includes(undefined) ? undefined : ([...ancestors, record] as unknown as Lineage);
+}
+
+/** When a mandate ends by itself, epoch ms: as approved, or sooner where it was shortened. Unreadable is at once. */
+export function ownEnd({ expires_at, overlay }: MandateRecord): number {
+  const approved = parseTime(expires_at) ?? -Infinity;
+  return overlay.expires_at === undefined
+    ? approved
+    : Math.min(approved, parseTime(overlay.expires_at) ?? -Infinity);
+}
+
+/** The earliest end of a mandate and its ancestors, epoch ms. */
 export function effectiveEnd(lineage: Lineage): number {
-  let end = Infinity;
-  for (const record of lineage) end = Math.min(end, parseTime(record.expires_at) ?? -Infinity);
-  return end;
+  return Math.min(...lineage.map(ownEnd));
 }
 
 /**
- * The state that counts at `wall_ms`. Expiry is tested before what is stored, but a stored terminal state stays what
- * it was; an ancestor that ended makes the child `cascaded`, one that is suspended suspends it.
+ * The state of one mandate at `wall_ms`, its ancestors aside. Expiry is tested before what is stored, but a stored
+ * terminal state stays what it was; a suspension with an end has the outcome that it was given.
  */
-export function effectiveState(lineage: Lineage, wall_ms: number): MandateState {
-  const own = ownOf(lineage);
-  if (isTerminal(own.state)) return own.state;
-  if (hasEnded(own, wall_ms)) return 'expired';
-  const ancestors = lineage.slice(0, -1);
-  if (ancestors.some((record) => isTerminal(record.state) || hasEnded(record, wall_ms))) return 'cascaded';
-  // An ancestor in a state this build does not know is not active, so nothing below it is.
-  if (lineage.some((record) => record.state !== 'active')) return 'suspended';
-  return 'active';
+export function standingState(record: MandateRecord, wall_ms: number): MandateState {
+  if (isTerminal(record.state)) return record.state;
+  if (wall_ms >= ownEnd(record)) return 'expired';
+  const { state, suspend_until, on_expiry } = record;
+  if (state !== 'suspended' || suspend_until === undefined) return state;
+  const until = parseTime(suspend_until);
+  if (until === undefined || wall_ms < until) return state;
+  return on_expiry === 'resume' ? 'active' : 'revoked';
 }
 
-function hasEnded(record: MandateRecord, wall_ms: number): boolean {
-  return wall_ms >= (parseTime(record.expires_at) ?? -Infinity);
+/** The state that counts: an ancestor that ended makes the child `cascaded`, one that is suspended suspends it. */
+export function effectiveState(lineage: Lineage, wall_ms: number): MandateState {
+  const own = standingState(ownOf(lineage), wall_ms);
+  if (isTerminal(own) || lineage.length === 1) return own;
+  const ancestors = lineage.slice(0, -1).map((record) => standingState(record, wall_ms));
+  if (ancestors.some(isTerminal)) return 'cascaded';
+  return ancestors.includes('suspended') ? 'suspended' : own;
 }
 
 export function isTerminal(state: MandateState): boolean {
@@ -84,23 +104,38 @@ export function stopFor(state: MandateState): Stop {
   return (STOPS as Readonly<Record<string, Stop>>)[state] ?? END;
 }
 
-/** What must be done after an operation: a resume asks for every held item to be judged again. */
-export function stopAfter(operation: Operation, state: MandateState): Stop {
-  return operation === 'resume' ? { ...NO_STOP, reevaluate: true } : stopFor(state);
-}
-
 interface Transition {
   readonly from: readonly MandateState[];
-  readonly to: MandateState;
-  /** The operation on a mandate that is in `to` already changes nothing and succeeds. */
+  /** The state it leads to; undefined where it stays what it is. */
+  readonly to?: MandateState;
+  /** Where the mandate is in `to` already: succeed and change nothing. */
   readonly repeatable: boolean;
   /** `expected_version` must be given: these operations give back or extend authority. */
   readonly needs_version: boolean;
+  /** Takes authority away, so that what is under way must be judged again. */
+  readonly narrows: boolean;
 }
 
-/** Every transition of a mandate after its approval. Nothing leads out of a terminal state. */
-export const TRANSITIONS: Readonly<Record<Exclude<Operation, 'approve'>, Transition>> = {
-  suspend: { from: ['active'], to: 'suspended', repeatable: true, needs_version: false },
-  resume: { from: ['suspended'], to: 'active', repeatable: false, needs_version: true },
-  revoke: { from: ['active', 'suspended'], to: 'revoked', repeatable: true, needs_version: false },
+const LIVING: readonly MandateState[] = ['active', 'suspended'];
+const NARROWING: Transition = { from: LIVING, repeatable: false, needs_version: false, narrows: true };
+
+/** Every operation on a mandate (design/2, Life; design/8, Operations). Nothing leads out of a terminal state. */
+export const TRANSITIONS: Readonly<Record<AskedOperation, Transition>> = {
+  suspend: { from: LIVING, to: 'suspended', repeatable: true, needs_version: false, narrows: false },
+  resume: { from: ['suspended'], to: 'active', repeatable: false, needs_version: true, narrows: false },
+  contain: NARROWING,
+  discharge: NARROWING,
+  tighten: NARROWING,
+  shorten: NARROWING,
+  extend: { from: ['active'], repeatable: false, needs_version: true, narrows: false },
+  amend: { from: LIVING, repeatable: false, needs_version: true, narrows: true },
+  complete: { from: LIVING, to: 'completed', repeatable: true, needs_version: false, narrows: false },
+  revoke: { from: LIVING, to: 'revoked', repeatable: true, needs_version: false, narrows: false },
 };
+
+/** What must be done after an operation, for the whole mandate. */
+export function stopAfter(operation: AskedOperation, state: MandateState): Stop {
+  const stop = stopFor(state);
+  // A resume has every held item judged again, a narrowing everything that may have fallen outside.
+  return operation === 'resume' || TRANSITIONS[operation].narrows ? { ...stop, reevaluate: true } : stop;
+}

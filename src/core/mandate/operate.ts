@@ -3,80 +3,134 @@
  * inside its own atomic section, so that what was read is what is written over.
  */
 import { formatTime } from '../time.ts';
+import { cascade } from './cascade.ts';
 import { type Command, type OperateCommand, type Stored, type Written, refuse } from './commands.ts';
+import { derive } from './derive.ts';
 import type { MandateEvent } from './events.ts';
-import { type Lineage, TRANSITIONS, effectiveState, isTerminal } from './life.ts';
+import {
+  type Lineage,
+  TRANSITIONS,
+  effectiveState,
+  isTerminal,
+  lineageOf,
+  ownOf,
+  standingState,
+} from './life.ts';
+import { type Changed, changeOf } from './operations.ts';
 import { approve, deny, propose } from './proposals.ts';
-import type { Digest, MandateRecord, MandateState } from './record.ts';
+import type { Digest, MandateState } from './record.ts';
 
-export function operate(command: Command, issuer: string, stored: Stored, digest: Digest): Written {
+export interface Writing {
+  readonly issuer: string;
+  readonly stored: Stored;
+  readonly digest: Digest;
+}
+
+export function operate(command: Command, writing: Writing): Written {
   switch (command.kind) {
     case 'propose':
-      return propose(command, issuer, digest);
+      return propose(command, writing);
     case 'approve':
-      return approve(command, issuer, stored, digest);
+      return approve(command, writing);
     case 'deny':
-      return deny(command, stored);
+      return deny(command, writing.stored);
+    case 'derive':
+      return derive(command, writing);
     case 'operate':
-      return transition(command, stored);
+      return change(command, writing);
   }
 }
 
-/** The lineage of a record as it is stored; undefined while an ancestor is not there. */
-export function lineageOf(
-  record: MandateRecord,
-  lookup: (id: string) => MandateRecord | undefined,
-): Lineage | undefined {
-  if (record.lineage.length === 1) return [record];
-  const ancestors = record.lineage.slice(0, -1).map(lookup);
-  return ancestors.includes(undefined) ? undefined : ([...ancestors, record] as unknown as Lineage);
-}
-
 /** Order of checks on a write: nonce, expected version, same state, transition. */
-function transition(command: OperateCommand, stored: Stored): Written {
-  const { id, operation, nonce, expected_version } = command;
-  const record = stored.mandate(id);
+function change(command: OperateCommand, writing: Writing): Written {
+  const { id, nonce } = command;
+  const record = writing.stored.mandate(id);
   if (record === undefined) return refuse('not_found', 'no such mandate');
-  const earlier = nonce === undefined ? undefined : stored.nonce(id, nonce);
+  const earlier = nonce === undefined ? undefined : writing.stored.nonce(id, nonce);
   if (earlier !== undefined) {
     return earlier.fingerprint === command.fingerprint
       ? { replay: earlier.receipt }
       : refuse('conflict', 'this nonce was used with another body', 'nonce');
   }
-  const rule = TRANSITIONS[operation];
-  if (expected_version === undefined && rule.needs_version) {
+  const lineage = lineageOf(record, writing.stored.mandate);
+  if (lineage === undefined) return refuse('unavailable', 'an ancestor of the mandate cannot be read');
+  return versionRefusal(command, record.version) ?? changeIn(command, lineage, writing);
+}
+
+function versionRefusal({ details, expected_version }: OperateCommand, version: number): Written | undefined {
+  const { operation } = details;
+  if (expected_version === undefined) {
+    if (!TRANSITIONS[operation].needs_version) return undefined;
     return refuse(
       'invalid_request',
       `\`${operation}\` needs the version it was decided on`,
       'expected_version',
     );
   }
-  if (expected_version !== undefined && expected_version !== record.version) {
-    return refuse('stale_version', `the mandate is at version ${record.version}`, 'expected_version');
-  }
-  const lineage = lineageOf(record, stored.mandate);
-  if (lineage === undefined) return refuse('unavailable', 'an ancestor of the mandate cannot be read');
-  const state = effectiveState(lineage, command.at_ms);
-  const about = { mandate: id };
-  const remember = nonce === undefined ? {} : { remember: { nonce, fingerprint: command.fingerprint } };
-  if (rule.repeatable && record.state === rule.to) return { events: [], about, ...remember };
-  if (isTerminal(state) || !rule.from.includes(record.state)) {
-    return refuse('conflict', `\`${operation}\` of a mandate that is ${state}`);
-  }
-  return { events: [transitionEvent(command, record, rule.to)], about, ...remember };
+  if (expected_version === version) return undefined;
+  return refuse('stale_version', `the mandate is at version ${version}`, 'expected_version');
 }
 
-function transitionEvent(command: OperateCommand, record: MandateRecord, to: MandateState): MandateEvent {
-  return {
-    kind: 'transition',
+function changeIn(command: OperateCommand, lineage: Lineage, writing: Writing): Written {
+  const { operation } = command.details;
+  const record = ownOf(lineage);
+  const rule = TRANSITIONS[operation];
+  const standing = standingState(record, command.at_ms);
+  const about = { mandate: record.id };
+  const remember = rememberOf(command);
+  if (rule.repeatable && standing === rule.to && operation !== 'suspend')
+    return { events: [], about, ...remember };
+  const state = effectiveState(lineage, command.at_ms);
+  // What is projected from above is not the mandate's own: it may end or be suspended itself, but not go on alone.
+  const counts = rule.needs_version ? state : standing;
+  if (
+    isTerminal(state) ||
+    !rule.from.includes(counts) ||
+    (operation === 'resume' && isHeldFromAbove(lineage, command.at_ms))
+  ) {
+    return refuse('conflict', `\`${operation}\` of a mandate that is ${state}`);
+  }
+  const changed = changeOf(command, lineage, writing);
+  if (changed === 'unchanged') return { events: [], about, ...remember };
+  if ('refused' in changed) return changed;
+  const events = eventsOf(command, lineage, standing, changed, writing.stored);
+  return { events, about, ...remember };
+}
+
+function isHeldFromAbove(lineage: Lineage, at_ms: number): boolean {
+  return lineage.slice(0, -1).some((ancestor) => standingState(ancestor, at_ms) !== 'active');
+}
+
+function rememberOf({ nonce, fingerprint }: OperateCommand) {
+  return nonce === undefined ? {} : { remember: { nonce, fingerprint } };
+}
+
+/** The change itself, and the end of every generation below in the same commit where it is an end. */
+function eventsOf(
+  command: OperateCommand,
+  lineage: Lineage,
+  standing: MandateState,
+  change_: Changed,
+  stored: Stored,
+): readonly MandateEvent[] {
+  const record = ownOf(lineage);
+  const { operation } = command.details;
+  const state = TRANSITIONS[operation].to ?? standing;
+  const at = formatTime(command.at_ms);
+  const own: MandateEvent = {
+    kind: 'changed',
     id: record.id,
-    operation: command.operation,
-    prior_state: record.state,
-    state: to,
+    operation,
+    prior_state: standing,
+    state,
     version: record.version + 1,
-    at: formatTime(command.at_ms),
+    change: change_,
+    at,
     by: command.by,
     ...(command.reason === undefined ? {} : { reason: command.reason }),
     ...(command.nonce === undefined ? {} : { nonce: command.nonce }),
   };
+  return isTerminal(state)
+    ? [own, ...cascade(record.id, { at, by: command.by, at_ms: command.at_ms }, stored)]
+    : [own];
 }

@@ -1,7 +1,8 @@
 /** Proposals: made, approved as what was shown or narrower, denied, or left to lapse. */
 import { formatTime, parseTime } from '../time.ts';
 import { anchor } from './anchors.ts';
-import { isSubset } from './attenuation.ts';
+import { fitsInside } from './attenuation.ts';
+import { type EffectiveEntry, approvedEntry } from './authority.ts';
 import {
   type ApproveCommand,
   type DenyCommand,
@@ -16,7 +17,13 @@ import type { ApprovedTerms, Digest, Proposal } from './record.ts';
 
 const PROPOSAL_LIFETIME_MS = 24 * 3_600_000;
 
-export function propose(command: ProposeCommand, issuer: string, digest: Digest): Written {
+interface Writing {
+  readonly issuer: string;
+  readonly stored: Stored;
+  readonly digest: Digest;
+}
+
+export function propose(command: ProposeCommand, { issuer, digest }: Writing): Written {
   const { submission_id, intent, authorization_details, subject, client_id, client_issuer, by, at_ms } =
     command;
   if ((parseTime(intent.expires_at) ?? 0) <= at_ms) {
@@ -44,7 +51,7 @@ export function proposalStatus(proposal: Proposal, wall_ms: number): Proposal['s
   return proposal.status === 'pending' && hasLapsed ? 'expired' : proposal.status;
 }
 
-export function approve(command: ApproveCommand, issuer: string, stored: Stored, digest: Digest): Written {
+export function approve(command: ApproveCommand, { issuer, stored, digest }: Writing): Written {
   const proposal = stored.proposal(command.submission_id);
   if (proposal === undefined) return refuse('not_found', 'no such proposal');
   if (proposal.status === 'approved' && proposal.approval_event_id === command.approval_event_id) {
@@ -52,6 +59,9 @@ export function approve(command: ApproveCommand, issuer: string, stored: Stored,
   }
   const status = proposalStatus(proposal, command.at_ms);
   if (status !== 'pending') return refuse('conflict', `the proposal is ${status}`);
+  if (stored.approved(command.approval_event_id) !== undefined) {
+    return refuse('conflict', 'this approval has been given to another proposal', 'approval_event_id');
+  }
   if (command.proposal_hash !== proposal.proposal_hash) {
     return refuse('conflict', 'another proposal was shown to the approver', 'proposal_hash');
   }
@@ -74,8 +84,9 @@ function unapprovable(command: ApproveCommand, proposal: Proposal): Refusal | un
     );
     return { ...refusal, status: 422 };
   }
-  const subset = isSubset(command.authorization_details ?? [], proposal.authorization_details);
-  if (!subset.ok) return refuse('not_strict_subset', subset.detail, `authorization_details.${subset.index}`);
+  const proposed: readonly EffectiveEntry[] = proposal.authorization_details.map(approvedEntry);
+  const fit = fitsInside(command.authorization_details ?? [], proposed);
+  if (!fit.ok) return refuse('not_strict_subset', fit.why, `authorization_details.${fit.index}`);
   const ceiling = parseTime(proposal.intent.expires_at) ?? 0;
   const end = parseTime(command.expires_at ?? proposal.intent.expires_at) ?? 0;
   if (end <= command.at_ms)

@@ -52,11 +52,63 @@ export interface HistoryItem {
   readonly state: MandateState;
   readonly version: number;
   readonly nonce?: string;
+  /** The ancestor whose end this follows. */
+  readonly cascaded_from?: string;
 }
 
-export type Operation = 'approve' | 'suspend' | 'resume' | 'revoke';
+/** Operations that people ask for, on a mandate that exists. */
+export const OPERATIONS = [
+  'suspend',
+  'resume',
+  'contain',
+  'discharge',
+  'tighten',
+  'shorten',
+  'extend',
+  'amend',
+  'complete',
+  'revoke',
+] as const;
+export type AskedOperation = (typeof OPERATIONS)[number];
 
-/** What a mandate is when it is approved; transitions change `state`, `version` and `history` alone. */
+/** `approve` and `derive` begin a mandate; `cascade` follows the end of an ancestor. */
+export type Operation = AskedOperation | 'approve' | 'derive' | 'cascade';
+
+export interface Discharge {
+  /** Digest of the entry as it was approved. */
+  readonly entry: string;
+  readonly event_type: string;
+  readonly event_id: string;
+  readonly at: string;
+}
+
+export interface Tightening {
+  readonly entry: string;
+  readonly constraints: JsonObject;
+}
+
+/** Narrowing in place: the approved entries stay as they were. */
+export interface Overlay {
+  readonly contained: readonly string[];
+  readonly discharged: readonly Discharge[];
+  /** At most one for an entry; its constraints hold beside the approved ones. */
+  readonly tightened: readonly Tightening[];
+  readonly expires_at?: string;
+}
+
+/** Terms that were approved under this id; the last are the current ones, and none is ever lost. */
+export interface ApprovedVersion {
+  /** Version of the record that they came with. */
+  readonly version: number;
+  readonly authority_set: readonly AuthorityEntry[];
+  readonly authority_hash: string;
+  readonly expires_at: string;
+  readonly approver: Party;
+  readonly approval_event_id: string;
+  readonly approved_at: string;
+}
+
+/** What a mandate is when it begins. */
 export interface ApprovedTerms {
   readonly id: string;
   readonly issuer: string;
@@ -72,7 +124,8 @@ export interface ApprovedTerms {
   readonly approver: Party;
   readonly client_id: string;
   readonly client_issuer: string;
-  readonly approval_basis: { readonly type: 'direct' };
+  /** `delegated`: made under a parent, on the parent's approval. */
+  readonly approval_basis: { readonly type: 'direct' | 'delegated' };
   readonly approval_event_id: string;
   readonly policy_version: string;
   readonly created_at: string;
@@ -86,7 +139,24 @@ export interface ApprovedTerms {
 export interface MandateRecord extends ApprovedTerms {
   readonly state: MandateState;
   readonly version: number;
+  readonly overlay: Overlay;
+  readonly approved_versions: readonly ApprovedVersion[];
+  /** Of a suspension: when it ends by itself, and how. */
+  readonly suspend_until?: string;
+  readonly on_expiry?: 'resume' | 'revoke';
   readonly history: readonly HistoryItem[];
+}
+
+/** Members that an operation replaces; null removes one. */
+export interface RecordChange {
+  readonly overlay?: Overlay;
+  readonly expires_at?: string;
+  readonly authority_set?: readonly AuthorityEntry[];
+  readonly entry_digests?: readonly string[];
+  readonly authority_hash?: string;
+  readonly approved_versions?: readonly ApprovedVersion[];
+  readonly suspend_until?: string | null;
+  readonly on_expiry?: 'resume' | 'revoke' | null;
 }
 
 export interface ProposalTerms {

@@ -49,13 +49,13 @@ export function createLog(db: DatabaseSync, head: Position, parts: LogParts): Ma
     if (folded === 'inapplicable')
       throw new Error(`the event \`${event.kind}\` does not apply to what is stored`);
     sql.append.run(entry.seq, entry.epoch, entry.eid, entry.prev, JSON.stringify(event));
-    keep(sql, folded);
+    keep(sql, folded, event);
     current = { epoch: entry.epoch, seq: entry.seq, eid: entry.eid };
     return entry;
   };
 
   const run: MandateLog['run'] = (command) => {
-    const written = operate(command, parts.issuer, stored, parts.digest);
+    const written = operate(command, { issuer: parts.issuer, stored, digest: parts.digest });
     if ('refused' in written) return { result: { ok: false, ...written }, entries: [] };
     if ('replay' in written) return { result: replayed(written.replay, stored), entries: [] };
     const entries = written.events.map(append);
@@ -83,8 +83,11 @@ function statements(db: DatabaseSync) {
     mandate: db.prepare('SELECT record FROM mandate WHERE id = ?'),
     records: db.prepare('SELECT record FROM mandate ORDER BY created'),
     keepMandate: db.prepare(
-      'INSERT INTO mandate VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record',
+      'INSERT INTO mandate VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record',
     ),
+    children: db.prepare('SELECT id FROM mandate WHERE parent = ? ORDER BY created'),
+    approved: db.prepare('SELECT mandate FROM approval WHERE event_id = ?'),
+    keepApproval: db.prepare('INSERT INTO approval VALUES (?, ?)'),
     proposal: db.prepare('SELECT record FROM proposal WHERE id = ?'),
     keepProposal: db.prepare(
       'INSERT INTO proposal VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record',
@@ -98,6 +101,8 @@ function reader(sql: Statements): Stored {
   return {
     mandate: (id) => parsed(sql.mandate, id) as MandateRecord | undefined,
     proposal: (id) => parsed(sql.proposal, id) as Proposal | undefined,
+    children: (id) => sql.children.all(id).map((row) => String(row.id)),
+    approved: (event_id) => sql.approved.get(event_id)?.mandate as string | undefined,
     nonce: (mandate, nonce) => {
       const row = sql.nonce.get(mandate, nonce);
       return row === undefined
@@ -112,11 +117,13 @@ function parsed(statement: StatementSync, id: string): unknown {
   return row === undefined ? undefined : JSON.parse(String(row.record));
 }
 
-function keep(sql: Statements, folded: Folded): void {
-  const { mandate, proposal } = folded;
-  if (mandate !== undefined)
-    sql.keepMandate.run(mandate.id, mandate.history[0]!.seq, JSON.stringify(mandate));
+function keep(sql: Statements, { mandate, proposal }: Folded, event: MandateEvent): void {
+  if (mandate !== undefined) {
+    const created = mandate.history[0]!.seq;
+    sql.keepMandate.run(mandate.id, created, mandate.parent ?? null, JSON.stringify(mandate));
+  }
   if (proposal !== undefined) sql.keepProposal.run(proposal.submission_id, JSON.stringify(proposal));
+  if (event.kind === 'approved') sql.keepApproval.run(event.terms.approval_event_id, event.terms.id);
 }
 
 function replayed(receipt: Receipt, stored: Stored): WriterResult {
@@ -138,7 +145,8 @@ function answer(
   const mandate = stored.mandate(written.about.mandate)!;
   if (command.kind !== 'operate') return { ok: true, position, mandate };
   const { id, state, version } = mandate;
-  const receipt: Receipt = { id, operation: command.operation, state, version, position, cascaded: 0 };
+  const cascaded = Math.max(written.events.length - 1, 0);
+  const receipt: Receipt = { id, operation: command.details.operation, state, version, position, cascaded };
   const { remember } = written;
   if (remember !== undefined)
     sql.keepNonce.run(id, remember.nonce, remember.fingerprint, JSON.stringify(receipt));

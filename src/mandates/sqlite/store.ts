@@ -6,7 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { MandateStore, ProposalResult, StoreHealth, WriteResult } from '../../check/ports.ts';
-import { lineageOf } from '../../core/mandate/operate.ts';
+import { lineageOf } from '../../core/mandate/life.ts';
 import type { Now } from '../../core/time.ts';
 import { type Follower, createFollower } from '../follower.ts';
 import { listRecords } from '../list.ts';
@@ -160,6 +160,7 @@ function storeOf({ follower, health, ask, close }: Writer, { now }: SqliteOption
       const record = follower.record(id);
       return Promise.resolve(record === undefined ? undefined : lineageOf(record, follower.record));
     },
+    tree: (id) => Promise.resolve(follower.tree(id)),
     list: (filter, limit, cursor, at) => Promise.resolve(listRecords(follower, filter, limit, cursor, at)),
     health,
     close,

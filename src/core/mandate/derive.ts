@@ -1,0 +1,117 @@
+/** A child mandate: a subset of its parent's effective authority, for an actor that the parent's entries name. */
+import { formatTime, parseTime } from '../time.ts';
+import { anchor } from './anchors.ts';
+import { delegationFits, fitsInside, readDelegation } from './attenuation.ts';
+import { type EffectiveEntry, effectiveEntries } from './authority.ts';
+import { type DeriveCommand, type Refusal, type Stored, type Written, refuse } from './commands.ts';
+import {
+  type Lineage,
+  effectiveEnd,
+  effectiveState,
+  isTerminal,
+  lineageOf,
+  ownOf,
+  standingState,
+} from './life.ts';
+import type { ApprovedTerms, Digest } from './record.ts';
+
+interface Writing {
+  readonly issuer: string;
+  readonly stored: Stored;
+  readonly digest: Digest;
+}
+
+export function derive(command: DeriveCommand, writing: Writing): Written {
+  const { at_ms, by } = command;
+  const parent = writing.stored.mandate(command.parent);
+  if (parent === undefined) return refuse('not_found', 'no such mandate');
+  const lineage = lineageOf(parent, writing.stored.mandate);
+  if (lineage === undefined) return refuse('unavailable', 'an ancestor of the mandate cannot be read');
+  const state = effectiveState(lineage, at_ms);
+  if (state !== 'active') return refuse('parent_not_active', `the parent is ${state}`);
+  const refusal = notASubset(command, lineage, writing.stored) ?? notInTime(command, lineage);
+  if (refusal !== undefined) return refusal;
+  const terms = childTerms(command, lineage, writing);
+  return { events: [{ kind: 'derived', terms, at: formatTime(at_ms), by }], about: { mandate: terms.id } };
+}
+
+function notASubset(command: DeriveCommand, lineage: Lineage, stored: Stored): Refusal | undefined {
+  const parent = ownOf(lineage);
+  const entries = effectiveEntries(parent);
+  const fit = fitsInside(command.authorization_details, entries);
+  if (!fit.ok) return refuse('not_strict_subset', fit.why, `authorization_details.${fit.index}`);
+  const living = stored.children(parent.id).filter((id) => {
+    const child = stored.mandate(id);
+    return child !== undefined && !isTerminal(standingState(child, command.at_ms));
+  }).length;
+  for (const [index, by] of fit.by.entries()) {
+    const refusal = notDelegated(command, index, entries[by]!, parent.depth + 1, living);
+    if (refusal !== undefined) return refusal;
+  }
+  return undefined;
+}
+
+/** Whether the entry that justifies a child's entry may be handed on, to this actor, this deep, once more. */
+function notDelegated(
+  command: DeriveCommand,
+  index: number,
+  { entry }: EffectiveEntry,
+  depth: number,
+  living: number,
+): Refusal | undefined {
+  const field = `authorization_details.${index}`;
+  const delegation = readDelegation(entry.delegation);
+  if (delegation === undefined)
+    return refuse('delegation_not_permitted', 'the entry may not be handed on', field);
+  if (depth > delegation.max_depth || delegation.max_child_depth < 1) {
+    return refuse('delegation_not_permitted', 'the entry may not be handed on this deep', field);
+  }
+  if (!delegation.allowed_delegates.includes(command.client_id)) {
+    return refuse('child_actor_not_allowed', 'the entry does not name this actor as a delegate', 'client_id');
+  }
+  if (living >= delegation.max_children)
+    return refuse('fanout_exceeded', 'the parent has as many children as it may', field);
+  const inner = command.authorization_details[index]!.delegation;
+  if (delegationFits(inner, delegation)) return undefined;
+  return refuse('not_strict_subset', 'it would hand on more than it may', `${field}.delegation`);
+}
+
+function notInTime({ expires_at, at_ms }: DeriveCommand, lineage: Lineage): Refusal | undefined {
+  if (expires_at === undefined) return undefined;
+  const end = parseTime(expires_at)!;
+  if (end <= at_ms) return refuse('invalid_request', 'the mandate would end before it begins', 'expires_at');
+  return end > effectiveEnd(lineage)
+    ? refuse('not_strict_subset', 'later than the parent ends', 'expires_at')
+    : undefined;
+}
+
+function childTerms(command: DeriveCommand, lineage: Lineage, { issuer, digest }: Writing): ApprovedTerms {
+  const parent = ownOf(lineage);
+  const { mandate_id: id, authorization_details, client_id, client_issuer, policy_version, at_ms } = command;
+  const expires_at = command.expires_at ?? formatTime(effectiveEnd(lineage));
+  return {
+    id,
+    issuer,
+    intent: parent.intent,
+    proposed_authority: authorization_details,
+    authority_set: authorization_details,
+    entry_digests: authorization_details.map((entry) =>
+      anchor(digest, issuer, 'mission-authority-entry', entry),
+    ),
+    authority_hash: anchor(digest, issuer, 'mission-authority-set', authorization_details),
+    intent_hash: parent.intent_hash,
+    proposal_hash: anchor(digest, issuer, 'mission-proposed-authority', authorization_details),
+    subject: parent.subject,
+    approver: parent.approver,
+    client_id,
+    client_issuer: client_issuer ?? parent.client_issuer,
+    approval_basis: { type: 'delegated' },
+    approval_event_id: parent.approval_event_id,
+    policy_version,
+    created_at: formatTime(at_ms),
+    expires_at,
+    parent: parent.id,
+    lineage: [...parent.lineage, id],
+    depth: parent.depth + 1,
+  };
+}

@@ -1,0 +1,108 @@
+/** A mandate log as small as can be: the pure writes and their fold, in maps. */
+import type { Command, Refusal, Stored } from '../../src/core/mandate/commands.ts';
+import { type MandateEvent, apply } from '../../src/core/mandate/events.ts';
+import { type Lineage, lineageOf } from '../../src/core/mandate/life.ts';
+import { operate } from '../../src/core/mandate/operate.ts';
+import type { OperationDetails } from '../../src/core/mandate/commands.ts';
+import type { AuthorityEntry, MandateRecord, Proposal } from '../../src/core/mandate/record.ts';
+import { sha256 } from '../../src/digest.ts';
+import { ALICE, ENTRY, MANDATES, T0, iso } from './records.ts';
+
+export interface MemoryLog {
+  readonly events: readonly MandateEvent[];
+  /** Writes at `ms` after T0; answers the events, or the refusal. */
+  readonly write: (command: Command) => readonly MandateEvent[] | Refusal;
+  readonly record: (id: string) => MandateRecord;
+  readonly lineage: (id: string) => Lineage;
+  /** A root mandate of these entries. */
+  readonly begin: (id: string, entries?: readonly AuthorityEntry[], ends_ms?: number) => MandateRecord;
+  readonly derive: (
+    parent: string,
+    id: string,
+    entries: readonly AuthorityEntry[],
+    more?: object,
+  ) => readonly MandateEvent[] | Refusal;
+  readonly operate: (
+    id: string,
+    details: OperationDetails,
+    more?: object,
+  ) => readonly MandateEvent[] | Refusal;
+}
+
+export const HOUR = 3_600_000;
+
+export function createMemoryLog(): MemoryLog {
+  const events: MandateEvent[] = [];
+  const mandates = new Map<string, MandateRecord>();
+  const proposals = new Map<string, Proposal>();
+  const stored: Stored = {
+    mandate: (id) => mandates.get(id),
+    proposal: (id) => proposals.get(id),
+    nonce: () => undefined,
+    children: (id) => [...mandates.values()].filter((each) => each.parent === id).map((each) => each.id),
+    approved: () => undefined,
+  };
+
+  const write: MemoryLog['write'] = (command) => {
+    const written = operate(command, { issuer: MANDATES, stored, digest: sha256 });
+    if ('refused' in written) return written;
+    if ('replay' in written) return [];
+    for (const event of written.events) {
+      events.push(event);
+      const folded = apply(event, events.length, stored);
+      if (folded === 'inapplicable') throw new Error(`${event.kind} does not apply`);
+      if (folded.mandate !== undefined) mandates.set(folded.mandate.id, folded.mandate);
+      if (folded.proposal !== undefined) proposals.set(folded.proposal.submission_id, folded.proposal);
+    }
+    return written.events;
+  };
+
+  const by = { iss: MANDATES, sub: 'operator' };
+  const begin: MemoryLog['begin'] = (id, entries = [ENTRY], ends_ms = 8 * HOUR) => {
+    const intent = { goal: 'g', resources: [ENTRY.resource], expires_at: iso(ends_ms) };
+    write({
+      kind: 'propose',
+      submission_id: `sub_${id}`,
+      intent,
+      authorization_details: entries,
+      subject: ALICE,
+      client_id: 'agent-1',
+      client_issuer: ALICE.iss,
+      by,
+      at_ms: T0,
+    });
+    const { proposal_hash } = proposals.get(`sub_${id}`)!;
+    write({
+      kind: 'approve',
+      submission_id: `sub_${id}`,
+      proposal_hash,
+      mandate_id: id,
+      approval_event_id: `ape_${id}`,
+      policy_version: 'v',
+      by,
+      at_ms: T0,
+    });
+    return mandates.get(id)!;
+  };
+  return {
+    events,
+    write,
+    record: (id) => mandates.get(id)!,
+    lineage: (id) => lineageOf(mandates.get(id)!, stored.mandate)!,
+    begin,
+    derive: (parent, id, entries, more = {}) =>
+      write({
+        kind: 'derive',
+        parent,
+        mandate_id: id,
+        client_id: 'agent-2',
+        authorization_details: entries,
+        policy_version: 'v',
+        by,
+        at_ms: T0,
+        ...more,
+      }),
+    operate: (id, details, more = {}) =>
+      write({ kind: 'operate', id, details, fingerprint: '', by, at_ms: T0, ...more }),
+  };
+}
