@@ -15,7 +15,7 @@ const USAGE = `mandated ${VERSION}: is the credential usable, the mission still 
   mandated mandate approve ID          approve a proposal (shows it first; --proposal-hash HASH to skip that)
   mandated mandate deny ID [--reason TEXT]
   mandated mandate show ID | list [--state S] [--subject S] [--client-id C]
-  mandated mandate tree ID | history ID
+  mandated mandate tree ID | history ID | watch [ID] [--since EPOCH-SEQ]
   mandated mandate OPERATION ID [--reason TEXT] [--nonce N] [--expected-version N]
                                 [--acknowledge applied|durable|enforced]
       suspend [--suspend-until TIME --on-expiry resume|revoke]    resume
@@ -83,6 +83,7 @@ async function run(argv: readonly string[]): Promise<number> {
       'on-expiry': { type: 'string' },
       'authorization-details': { type: 'string' },
       'approval-event-id': { type: 'string' },
+      since: { type: 'string' },
       'check-port': { type: 'string' },
       'control-port': { type: 'string' },
       help: { type: 'boolean', short: 'h' },

@@ -1,10 +1,11 @@
 /** `mandated mandate …`: propose, approve, deny, show, list, and the operations on a mandate. */
 import { readFileSync } from 'node:fs';
+import { setTimeout } from 'node:timers/promises';
 import { readConfig } from './config.ts';
 import { type Answer, type ControlClient, createControlClient } from './control-client.ts';
 import { type Json, type JsonObject, isObject, member, parseJson } from './core/json.ts';
 import { TRANSITIONS } from './core/mandate/life.ts';
-import { showHistory, showMandate, showMandates, showProposal, showTree } from './show.ts';
+import { showEvent, showHistory, showMandate, showMandates, showProposal, showTree } from './show.ts';
 
 /** Ends the command with a message and an exit code: 1 for a no, 2 where nothing could be told. */
 export class CommandFailed extends Error {
@@ -37,6 +38,7 @@ export interface Options {
   readonly 'on-expiry'?: string;
   readonly 'authorization-details'?: string;
   readonly 'approval-event-id'?: string;
+  readonly since?: string;
 }
 
 interface Context {
@@ -81,6 +83,7 @@ const COMMANDS: Readonly<Record<string, (context: Context) => Promise<string>>> 
     const body = await ask(client, 'GET', `${mandatePath(argument)}/history`);
     return options.json === true ? pretty(body) : showHistory(body);
   },
+  watch,
   ...Object.fromEntries(Object.keys(TRANSITIONS).map((operation) => [operation, operate(operation)])),
 };
 
@@ -89,7 +92,7 @@ export async function mandateCommand(args: readonly string[], options: Options):
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command === undefined)
     throw new CommandFailed(2, `expected one of: ${Object.keys(COMMANDS).join(', ')}`);
-  if (argument === '' && name !== 'list')
+  if (argument === '' && name !== 'list' && name !== 'watch')
     throw new CommandFailed(2, `\`mandate ${name}\` needs ${name === 'propose' ? 'a file' : 'an id'}`);
   process.stdout.write(await command({ client: clientOf(options), options, argument }));
   return 0;
@@ -130,9 +133,13 @@ async function ask(client: ControlClient, method: string, path: string, body?: J
     throw new CommandFailed(2, `the control listener did not answer: ${(error as Error).message}`);
   }
   if (answer.status < 300 && isObject(answer.body)) return answer.body;
+  throw refusal(answer);
+}
+
+function refusal(answer: Answer): CommandFailed {
   const [reason, detail, field] = ['reason', 'detail', 'field'].map((name) => member(answer.body, name));
   const where = field === undefined ? '' : ` (${String(field)})`;
-  throw new CommandFailed(
+  return new CommandFailed(
     answer.status >= 500 ? 2 : 1,
     `${String(reason ?? answer.status)}: ${String(detail ?? 'no detail')}${where}`,
   );
@@ -149,6 +156,30 @@ async function approve({ client, options, argument }: Context): Promise<string> 
   }
   const body = await ask(client, 'POST', `${proposalPath(argument)}/approve`, { proposal_hash: hash });
   return options.json === true ? pretty(body) : `${shown}${showMandate(body)}`;
+}
+
+const RECONNECT_MS = 1000;
+
+/** Prints each change as it is committed, of one mandate or of all; goes on from the last one after a break. */
+async function watch({ client, options, argument }: Context): Promise<string> {
+  let last = options.since;
+  const print = (id: string, data: Json): void => {
+    last = id;
+    if (argument !== '' && member(data, 'id') !== argument && member(data, 'cascaded_from') !== argument)
+      return;
+    process.stdout.write(options.json === true ? `${JSON.stringify(data)}\n` : showEvent(data));
+  };
+  for (;;) {
+    let refused: Answer | undefined;
+    try {
+      refused = await client.follow(last, print);
+    } catch (error) {
+      if (last === undefined)
+        throw new CommandFailed(2, `the control listener did not answer: ${(error as Error).message}`);
+    }
+    if (refused !== undefined) throw refusal(refused);
+    await setTimeout(RECONNECT_MS);
+  }
 }
 
 function operate(operation: string) {

@@ -66,6 +66,13 @@ export function showHistory(page: JsonObject): string {
     .join('');
 }
 
+/** One change as a line. */
+export function showEvent(event: Json): string {
+  const from = member(event, 'cascaded_from');
+  const below = from === undefined ? '' : ` below ${text(from)}`;
+  return `${text(member(event, 'id'))} v${text(member(event, 'version'))} ${historyText(event)}${below}\n`;
+}
+
 type Line = readonly [string, Json | undefined];
 
 function lines(all: readonly Line[]): string {

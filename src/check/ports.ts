@@ -6,7 +6,7 @@ import type { CredentialFact, Presented } from '../core/credential.ts';
 import type { RecordedDecision } from '../core/decision.ts';
 import type { MandateFact } from '../core/facts.ts';
 import type { ViewProof } from '../core/freshness.ts';
-import type { Position } from '../core/mandate/events.ts';
+import type { LogEntry, Position } from '../core/mandate/events.ts';
 import type { Command, Receipt, Refusal } from '../core/mandate/commands.ts';
 import type { MandateRecord, Proposal } from '../core/mandate/record.ts';
 import type { PolicySet } from '../core/policy.ts';
@@ -65,6 +65,18 @@ export interface Page {
   readonly next_cursor?: string;
 }
 
+/** A place in the log as a reader keeps it. */
+export interface LogPlace {
+  readonly epoch: number;
+  readonly seq: number;
+}
+
+export type LogPage =
+  | { readonly ok: true; readonly entries: readonly LogEntry[] }
+  /** The place is not in this log, or its entries are no longer kept. */
+  | { readonly ok: false; readonly refused: 'not_found' }
+  | ({ readonly ok: false } & Refusal);
+
 export interface MandateFilter {
   readonly subject?: string;
   readonly client_id?: string;
@@ -94,6 +106,10 @@ export interface MandateStore extends MandateView {
     cursor: string | undefined,
     at: Instant,
   ) => Promise<Page>;
+  /** Entries of the log after a position, oldest first, at most `limit`. */
+  readonly entriesAfter: (after: LogPlace, limit: number) => Promise<LogPage>;
+  /** Calls after every commit that this process has applied; returns how to stop that. */
+  readonly onCommit: (listener: () => void) => () => void;
   readonly health: () => StoreHealth;
   readonly close: () => Promise<void>;
 }

@@ -1,6 +1,7 @@
 /** The control listener: for people and their tools. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { answerProblems } from './errors.ts';
+import { openEvents } from './events.ts';
 import { type Health, openHealth } from './health.ts';
 import { type MandateApi, openMandates } from './mandates.ts';
 import { openProposals } from './proposals.ts';
@@ -31,6 +32,7 @@ export function createControlListener(options: ControlListener): FastifyInstance
     });
     openProposals(scope, options);
     openMandates(scope, options);
+    openEvents(scope, options.store);
   });
   return server;
 }

@@ -10,6 +10,7 @@ import {
 import { type Command, type Receipt, type Stored, type Written } from '../../core/mandate/commands.ts';
 import { operate } from '../../core/mandate/operate.ts';
 import type { Digest, MandateRecord, Proposal } from '../../core/mandate/record.ts';
+import type { LogPage, LogPlace } from '../../check/ports.ts';
 import type { WriterResult } from './protocol.ts';
 
 export interface MandateLog {
@@ -20,6 +21,7 @@ export interface MandateLog {
   };
   readonly proposal: (submission_id: string) => Proposal | undefined;
   readonly records: () => Iterable<MandateRecord>;
+  readonly entriesAfter: (after: LogPlace, limit: number) => LogPage;
   /** The head that counts after the caller's transaction ended. */
   readonly settle: (outcome: 'committed' | 'rolled_back') => void;
 }
@@ -68,6 +70,12 @@ export function createLog(db: DatabaseSync, head: Position, parts: LogParts): Ma
     records: function* () {
       for (const row of sql.records.iterate()) yield JSON.parse(String(row.record)) as MandateRecord;
     },
+    entriesAfter: (after, limit) => {
+      // A place in another epoch, or beyond the head, is of a history that this log does not have.
+      if (after.epoch !== committed.epoch || after.seq > committed.seq)
+        return { ok: false, refused: 'not_found' };
+      return { ok: true, entries: sql.entries.all(after.seq, limit).map(toEntry) };
+    },
     settle: (outcome) => {
       if (outcome === 'committed') committed = current;
       else current = committed;
@@ -85,6 +93,7 @@ function statements(db: DatabaseSync) {
     keepMandate: db.prepare(
       'INSERT INTO mandate VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record',
     ),
+    entries: db.prepare('SELECT seq, epoch, eid, prev, event FROM log WHERE seq > ? ORDER BY seq LIMIT ?'),
     children: db.prepare('SELECT id FROM mandate WHERE parent = ? ORDER BY created'),
     approved: db.prepare('SELECT mandate FROM approval WHERE event_id = ?'),
     keepApproval: db.prepare('INSERT INTO approval VALUES (?, ?)'),
@@ -95,6 +104,10 @@ function statements(db: DatabaseSync) {
     nonce: db.prepare('SELECT fingerprint, receipt FROM nonce WHERE mandate = ? AND nonce = ?'),
     keepNonce: db.prepare('INSERT INTO nonce VALUES (?, ?, ?, ?)'),
   };
+}
+
+function toEntry(row: Record<string, unknown>): LogEntry {
+  return { ...row, event: JSON.parse(String(row.event)) as MandateEvent } as LogEntry;
 }
 
 function reader(sql: Statements): Stored {

@@ -1,5 +1,5 @@
 /** What the writer thread and the process say to each other. Everything here crosses by structured clone. */
-import type { Committed } from '../../check/ports.ts';
+import type { Committed, LogPage, LogPlace } from '../../check/ports.ts';
 import type { LogEntry, Position } from '../../core/mandate/events.ts';
 import type { Command, Refusal } from '../../core/mandate/commands.ts';
 import type { MandateRecord, Proposal } from '../../core/mandate/record.ts';
@@ -12,6 +12,7 @@ export interface WriterOptions {
 export type ToWriter =
   | { readonly kind: 'write'; readonly call: number; readonly command: Command }
   | { readonly kind: 'proposal'; readonly call: number; readonly submission_id: string }
+  | { readonly kind: 'entries'; readonly call: number; readonly after: LogPlace; readonly limit: number }
   | { readonly kind: 'close' };
 
 export type WriterResult = Committed | ({ readonly ok: false } & Refusal);
@@ -36,4 +37,5 @@ export type FromWriter =
   | { readonly kind: 'disk_full' }
   | { readonly kind: 'writable_again' }
   | { readonly kind: 'proposal'; readonly call: number; readonly proposal: Proposal | undefined }
+  | { readonly kind: 'entries'; readonly call: number; readonly page: LogPage }
   | { readonly kind: 'closed' };

@@ -5,7 +5,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { MandateStore, ProposalResult, StoreHealth, WriteResult } from '../../check/ports.ts';
+import type { LogPage, MandateStore, ProposalResult, StoreHealth, WriteResult } from '../../check/ports.ts';
 import { lineageOf } from '../../core/mandate/life.ts';
 import type { Now } from '../../core/time.ts';
 import { type Follower, createFollower } from '../follower.ts';
@@ -40,13 +40,15 @@ export async function openSqliteStore(options: SqliteOptions): Promise<OpenedSto
   return { ok: false, error: refusal };
 }
 
-type WriterAnswer = WriterResult | ProposalResult;
+type WriterAnswer = WriterResult | ProposalResult | LogPage;
 
 /** The writer thread as this process knows it. */
 interface Writer {
   /** Resolves when the store can be used, or with why it cannot. */
   readonly opened: Promise<string | undefined>;
   readonly follower: Follower;
+  /** Told after each commit that appended something. */
+  readonly listeners: Set<() => void>;
   readonly health: () => StoreHealth;
   readonly ask: (message: (call: number) => ToWriter) => Promise<WriterAnswer>;
   readonly close: () => Promise<void>;
@@ -57,6 +59,7 @@ const unavailable = (detail: string) => ({ ok: false, refused: 'unavailable', de
 function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer {
   const follower = createFollower((latch) => complain(`the replica latched: ${latch}`));
   const calls: Calls<WriterAnswer> = createCalls();
+  const listeners = new Set<() => void>();
   const opening = Promise.withResolvers<string | undefined>();
   const closing = Promise.withResolvers<void>();
   let phase: 'opening' | 'open' | 'closing' = 'opening';
@@ -92,6 +95,7 @@ function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer 
         // Applied before it is answered: a revoke that returned is seen by every check that begins afterwards.
         follower.feed({ kind: 'entries', entries: message.entries });
         for (const { call, result } of message.results) calls.settle(call, result);
+        if (message.entries.length > 0) for (const listener of listeners) listener();
         return undefined;
       case 'not_committed':
         for (const call of message.calls) calls.settle(call, unavailable(message.detail));
@@ -104,6 +108,8 @@ function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer 
         return complain('the store can be written again');
       case 'proposal':
         return calls.settle(message.call, { ok: true, proposal: message.proposal });
+      case 'entries':
+        return calls.settle(message.call, message.page);
       case 'closed':
         return closing.resolve();
     }
@@ -115,6 +121,7 @@ function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer 
   return {
     opened: opening.promise,
     follower,
+    listeners,
     health,
     ask: (message) => {
       const current = health();
@@ -130,7 +137,7 @@ function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer 
   };
 }
 
-function storeOf({ follower, health, ask, close }: Writer, { now }: SqliteOptions): MandateStore {
+function storeOf({ follower, listeners, health, ask, close }: Writer, { now }: SqliteOptions): MandateStore {
   /** The head is this process's own; only a store that takes no writes leaves its age unproven. */
   const prove = (): void => {
     const position = follower.state().position!;
@@ -162,6 +169,12 @@ function storeOf({ follower, health, ask, close }: Writer, { now }: SqliteOption
     },
     tree: (id) => Promise.resolve(follower.tree(id)),
     list: (filter, limit, cursor, at) => Promise.resolve(listRecords(follower, filter, limit, cursor, at)),
+    entriesAfter: async (after, limit) =>
+      (await ask((call) => ({ kind: 'entries', call, after, limit }))) as LogPage,
+    onCommit: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
     health,
     close,
   };
