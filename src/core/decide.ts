@@ -77,6 +77,7 @@ function deny(
     ...commonParts(facts, credential.part, mandate, request),
     stop: stopOf(mandate),
     next_action: nextAction(why.reason, facts, mandate),
+    ...(mandate.joined === undefined ? {} : { valid_until: formatTime(facts.decided.wall_ms) }),
   };
 }
 

@@ -72,7 +72,10 @@ export interface Decision {
   readonly stop: Stop;
   readonly obligations: readonly never[];
   readonly next_action: NextAction;
-  /** Until when an allow may be acted upon, RFC 3339; only of an allow. */
+  /**
+   * Until when it may be relied on, RFC 3339: of a deny its own moment, since the next question is judged anew. Absent
+   * where no mandate was judged.
+   */
   readonly valid_until?: string;
   readonly evaluated_at: string;
 }

@@ -44,14 +44,14 @@ export function expirePermit(decision: Decision, facts: Facts, at: Instant): Dec
 
 /** Turns an allow into a deny for a reason found after it was formed. */
 export function refuseAfterwards(decision: Decision, reason: Reason, detail: string): Decision {
-  const { valid_until: _, ...rest } = decision;
   const lost = reason === 'state_unavailable' ? { verdict: 'unproven' as const, reason } : {};
   return {
-    ...rest,
+    ...decision,
     effect: 'deny',
     reason,
     detail,
     mandate: { ...decision.mandate, ...lost },
     next_action: REASON_TABLE[reason].next_action,
+    valid_until: decision.evaluated_at,
   };
 }

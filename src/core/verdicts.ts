@@ -123,9 +123,12 @@ function joinedVerdict(
   if (authority_hash !== undefined && authority_hash !== own.authority_hash) {
     return { ...illegitimate('view_inconsistent', REASON_TABLE.view_inconsistent.doc), ...known, state };
   }
-  if (state !== 'active')
-    return { ...illegitimate('mission_inactive', `the mission is ${state}`), ...known, state };
-  return { ...authorityVerdict(facts, joined), ...known, state };
+  const authority = authorityVerdict(facts, joined);
+  if (state === 'active') return { ...authority, ...known, state };
+  // Which entry it was that no longer holds is what an auditor asks of this deny.
+  const { entry_digest } = authority;
+  const cited = entry_digest === undefined ? {} : { entry_digest };
+  return { ...illegitimate('mission_inactive', `the mission is ${state}`), ...cited, ...known, state };
 }
 
 /** Whether the mandate, and the token where it bounds itself, stand behind this request. */

@@ -182,7 +182,7 @@ describe('what breaks becomes a deny', () => {
     const { parts, complaints } = harness({ sinks: [{ write: broken }] });
     const decision = await createCheck(parts)(request());
     expect(decision).toMatchObject({ effect: 'deny', reason: 'internal_error' });
-    expect(decision.valid_until).toBeUndefined();
+    expect(decision.valid_until).toBe(decision.evaluated_at);
     expect(complaints).toEqual(['a decision could not be recorded']);
   });
 
