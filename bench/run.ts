@@ -4,8 +4,12 @@ import { arch, cpus, platform } from 'node:os';
 import { join } from 'node:path';
 import type { BenchOptions, Figure } from './figure.ts';
 import { hello } from './hello.ts';
+import { mandates } from './mandates.ts';
 
-const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<readonly Figure[]>>> = { hello };
+const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<readonly Figure[]>>> = {
+  hello,
+  mandates,
+};
 
 const [name = '', ...flags] = process.argv.slice(2);
 const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;

@@ -17,7 +17,14 @@ import type { Digest } from './mandate/record.ts';
 import { type ParameterValues, fitsCedarDecimal } from './parameter-types.ts';
 import { type Read, isPartial, readHttpParameters, readQuestionParameters } from './parameters.ts';
 import type { CheckPoint, CheckRequest, HttpRequest, Question } from './request.ts';
-import { type ResourceUri, judgePath, normaliseAuthority, parseResource, splitTarget } from './uri.ts';
+import {
+  type ResourceUri,
+  hierarchical,
+  judgePath,
+  normaliseAuthority,
+  parseResource,
+  splitTarget,
+} from './uri.ts';
 
 export interface ActionFault {
   readonly reason: 'malformed_request' | 'parameter_violation' | 'resource_policy';
@@ -63,12 +70,7 @@ function classifyHttp(request: HttpRequest, table: ActionTable, digest: Digest):
   if (typeof path !== 'string') return malformedAction(request, path.refused);
   if (typeof authority !== 'string') return malformedAction(request, authority.refused);
 
-  const target: ResourceUri = {
-    scheme: table.scheme,
-    authority,
-    path,
-    uri: `${table.scheme}://${authority}${path}`,
-  };
+  const target = hierarchical(table.scheme, authority, path);
   const found = findOperation(request.method, target, table);
   const { name, ...graded } = grade(request, found?.rule, table);
   const resource = found?.rule.resource === undefined ? target : expand(found.rule.resource, found.names);

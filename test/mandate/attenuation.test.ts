@@ -22,7 +22,7 @@ function entry([resource, actions, constraints]: Short): AuthorityEntry {
 const fits = (child: Short, ...parents: Short[]): boolean =>
   fitsInside(
     [entry(child)],
-    parents.map((parent) => approvedEntry(entry(parent))),
+    parents.map((parent) => approvedEntry(entry(parent), 0)),
   ).ok;
 
 const A = 'https://a.example/orders';
@@ -220,9 +220,9 @@ test.each(PAIRS)('%s: %s', (_, isInside, child, parent) => {
 
 describe('the justification', () => {
   const parents: readonly EffectiveEntry[] = [
-    approvedEntry(entry([A, 'o.write'])),
-    approvedEntry(entry([`${A}/**`, 'o.*'])),
-    approvedEntry(entry([`${A}/**`, 'o.read'])),
+    approvedEntry(entry([A, 'o.write']), 0),
+    approvedEntry(entry([`${A}/**`, 'o.*']), 0),
+    approvedEntry(entry([`${A}/**`, 'o.read']), 0),
   ];
 
   test('is the first entry that holds it', () => {

@@ -10,48 +10,105 @@ import type { AuthorityEntry, MandateRecord } from './record.ts';
 
 /** An entry as it counts now. */
 export interface EffectiveEntry {
+  /** Its place among the entries of its mandate. */
+  readonly index: number;
   readonly entry: AuthorityEntry;
   /** Commitment of the entry as it was approved. */
   readonly digest: string;
   /** Normalised; undefined where it cannot be read, which covers nothing. */
   readonly base: ResourceUri | undefined;
+  /** Actions as they are looked up: the literals, and what the actions of its families begin with. */
+  readonly literals: ReadonlySet<string>;
+  readonly families: readonly string[];
   /** The approved constraints, and those that it was tightened by. */
   readonly constraints: readonly JsonObject[];
   /** Contained or discharged: it covers nothing any more. */
   readonly is_withdrawn: boolean;
 }
 
-/** Records are immutable, so what is made from one is kept with it: checks ask again and again. */
-const known = new WeakMap<MandateRecord, readonly EffectiveEntry[]>();
+interface Index {
+  readonly entries: readonly EffectiveEntry[];
+  /** By what a resource below them begins with. */
+  readonly prefixes: ReadonlyMap<string, readonly EffectiveEntry[]>;
+  readonly exact: ReadonlyMap<string, readonly EffectiveEntry[]>;
+}
 
-/** Every entry of one mandate with what its overlay leaves of it, its ancestors aside. */
-export function effectiveEntries(record: MandateRecord): readonly EffectiveEntry[] {
+/** Records are immutable, so what is made from one is kept with it: checks ask again and again. */
+const known = new WeakMap<MandateRecord, Index>();
+
+function indexOf(record: MandateRecord): Index {
   const kept = known.get(record);
   if (kept !== undefined) return kept;
-  const made = record.authority_set.map((entry, index) =>
-    effectiveEntry(entry, record.entry_digests[index]!, record),
-  );
+  const entries = record.authority_set.map((entry, index) => {
+    return effectiveEntry(entry, index, record);
+  });
+  const [prefix, exact] = [true, false].map((isPrefix) => {
+    return entries.filter(({ entry }) => (entry.resource_match === 'prefix') === isPrefix);
+  }) as [EffectiveEntry[], EffectiveEntry[]];
+  const made: Index = {
+    entries,
+    prefixes: Map.groupBy(prefix, ({ base }) => base?.below ?? base?.uri ?? ''),
+    exact: Map.groupBy(exact, ({ base }) => base?.uri ?? ''),
+  };
   known.set(record, made);
   return made;
 }
 
-function effectiveEntry(entry: AuthorityEntry, digest: string, { overlay }: MandateRecord): EffectiveEntry {
-  const tightened = overlay.tightened.filter((each) => each.entry === digest);
-  const constraints = [entry.constraints ?? {}, ...tightened.map((each) => each.constraints)];
-  const is_withdrawn =
-    overlay.contained.includes(digest) || overlay.discharged.some((each) => each.entry === digest);
-  return { entry, digest, base: baseOf(entry), constraints, is_withdrawn };
+/** Every entry of one mandate with what its overlay leaves of it, its ancestors aside. */
+export function effectiveEntries(record: MandateRecord): readonly EffectiveEntry[] {
+  return indexOf(record).entries;
+}
+
+/** What entries that could hold the resource are filed under: the resource itself, and each `/` on the way to it. */
+function keysOf({ uri, below, path }: ResourceUri): readonly string[] {
+  if (below === undefined) return [uri];
+  const keys: string[] = [];
+  for (let at = uri.length - path.length; at !== -1; at = uri.indexOf('/', at + 1))
+    keys.push(uri.slice(0, at + 1));
+  if (below !== uri) keys.push(below);
+  return keys;
+}
+
+/** The entries of a mandate that could hold the resource, in the mandate's order. */
+function candidates(
+  record: MandateRecord,
+  { uri }: ResourceUri,
+  keys: readonly string[],
+): readonly EffectiveEntry[] {
+  const { prefixes, exact } = indexOf(record);
+  const found = [...(exact.get(uri) ?? [])];
+  for (const key of keys) {
+    const filed = prefixes.get(key);
+    if (filed !== undefined) found.push(...filed);
+  }
+  return found.length > 1 ? found.toSorted((a, b) => a.index - b.index) : found;
+}
+
+function effectiveEntry(entry: AuthorityEntry, index: number, record: MandateRecord): EffectiveEntry {
+  const { contained, discharged, tightened } = record.overlay;
+  const digest = record.entry_digests[index]!;
+  const approved = approvedEntry(entry, index);
+  const added = tightened.filter((each) => each.entry === digest).map((each) => each.constraints);
+  const is_withdrawn = contained.includes(digest) || discharged.some((each) => each.entry === digest);
+  return { ...approved, digest, constraints: [...approved.constraints, ...added], is_withdrawn };
 }
 
 /** An entry as it stands in a proposal or a token: nothing was taken from it. */
-export function approvedEntry(entry: AuthorityEntry): EffectiveEntry {
+export function approvedEntry(entry: AuthorityEntry, index: number): EffectiveEntry {
   return {
+    index,
     entry,
     digest: '',
     base: baseOf(entry),
-    constraints: [entry.constraints ?? {}],
+    literals: new Set(entry.actions.filter((action) => !isFamily(action))),
+    families: entry.actions.filter(isFamily).map((family) => family.slice(0, -1)),
+    constraints: entry.constraints === undefined ? [] : [entry.constraints],
     is_withdrawn: false,
   };
+}
+
+function isFamily(action: string): boolean {
+  return action.endsWith('.*');
 }
 
 function baseOf(entry: AuthorityEntry): ResourceUri | undefined {
@@ -61,13 +118,18 @@ function baseOf(entry: AuthorityEntry): ResourceUri | undefined {
 
 /** True when an entry's action, a literal or a family `x.*`, covers the action. */
 export function coversAction(granted: string, action: string): boolean {
-  return granted.endsWith('.*') ? action.startsWith(granted.slice(0, -1)) : granted === action;
+  return isFamily(granted) ? action.startsWith(granted.slice(0, -1)) : granted === action;
 }
 
 /** True when the entry's resource and actions cover the request; its constraints are another question. */
-function covers({ entry, base }: EffectiveEntry, action: string, resource: ResourceUri): boolean {
-  if (base === undefined || !entry.actions.some((granted) => coversAction(granted, action))) return false;
-  return entry.resource_match === 'prefix' ? isWithin(resource, base) : base.uri === resource.uri;
+function covers(
+  { entry, base, literals, families }: EffectiveEntry,
+  action: string,
+  resource: ResourceUri,
+): boolean {
+  if (base === undefined) return false;
+  const isThere = entry.resource_match === 'prefix' ? isWithin(resource, base) : base.uri === resource.uri;
+  return isThere && (literals.has(action) || families.some((family) => action.startsWith(family)));
 }
 
 export interface Uncovered {
@@ -113,10 +175,11 @@ function unmet(candidate: EffectiveEntry, exercise: Exercise): Uncovered | undef
 
 /** The entry of the mandate itself; every ancestor must cover the request as well, so its narrowing cuts at once. */
 export function matchLineage(lineage: Lineage, resource: ResourceUri, exercise: Exercise): EntryMatch {
-  const own = matchEntry(effectiveEntries(ownOf(lineage)), resource, exercise);
+  const keys = keysOf(resource);
+  const own = matchEntry(candidates(ownOf(lineage), resource, keys), resource, exercise);
   if ('reason' in own) return own;
   for (const ancestor of lineage.slice(0, -1)) {
-    const match = matchEntry(effectiveEntries(ancestor), resource, exercise);
+    const match = matchEntry(candidates(ancestor, resource, keys), resource, exercise);
     if ('reason' in match) return match;
   }
   return own;
@@ -145,7 +208,7 @@ export function withinToken(
     const detail = 'the token carries authorization details that are not understood';
     return { within: false, reason: 'unsupported_authorization_type', detail };
   }
-  const bounds = entries.map((entry) => approvedEntry(entry!));
+  const bounds = entries.map((entry, index) => approvedEntry(entry!, index));
   const match = matchEntry(bounds, resource, exercise);
   return 'matched' in match ? { within: true } : { within: false, ...match };
 }
