@@ -78,6 +78,7 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
     check: createCheckListener({
       check,
       now,
+      isOperator,
       tls: config.check.tls,
       deny_detail: config.check.deny_detail,
       realms: settings.realms,

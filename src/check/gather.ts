@@ -42,6 +42,7 @@ export async function gather(request: CheckRequest, action: Action, parts: Gathe
     decided: parts.now(),
     action,
     credential,
+    is_vouched: request.is_vouched === true,
     reference,
     mandate,
     min_version: request.min_version,
@@ -55,14 +56,13 @@ function verify(request: CheckRequest, parts: Gathering): Promise<CredentialFact
   return within(parts.credentials.verify(presented, arrived), parts.deadline_ms, () => LATE_CREDENTIAL);
 }
 
-/** A reference is looked for only behind a usable credential: nothing else may learn of a mandate. */
+/** A reference is looked for only behind a usable credential, or a caller who may ask without: no one else may learn of a mandate. */
 function referenceOf(credential: CredentialFact, request: CheckRequest): Resolved | undefined {
-  if (credential.verdict !== 'usable') return undefined;
-  return resolveReference(
-    credential.mission,
-    request.selected,
-    request.door === 'envoy' ? 'header' : 'question',
-  );
+  const selected_by = request.door === 'envoy' ? 'header' : 'question';
+  if (credential.verdict === 'usable')
+    return resolveReference(credential.mission, request.selected, selected_by);
+  const isAskedWithout = request.is_vouched === true && credential.verdict === 'not_presented';
+  return isAskedWithout ? resolveReference('absent', request.selected, selected_by) : undefined;
 }
 
 function find(

@@ -27,20 +27,28 @@ export function decide(facts: Facts): Decision {
   const request = isRequestJudged(credential, mandate, facts)
     ? requestVerdict(facts, mandate)
     : NOT_EVALUATED;
-  const why = credential.why ?? mandate.why ?? request.why ?? unsaid(credential, mandate, request);
+  const why = credential.why ?? mandate.why ?? request.why ?? unsaid(facts, credential, mandate, request);
   return why === undefined
     ? allow(facts, credential, mandate, request)
     : deny(facts, credential, mandate, request, why);
 }
 
+/** No credential was shown, and none is needed: for what is harmless, or of a caller who is trusted to ask. */
+function isNeedless(facts: Facts, credential: CredentialFinding, mandate: MandateFinding): boolean {
+  return (
+    credential.part.verdict === 'not_presented' && (mandate.verdict === 'not_required' || facts.is_vouched)
+  );
+}
+
 /** An allow takes three answers that say yes; one that was never given, for whatever cause, is a no. */
 function unsaid(
+  facts: Facts,
   credential: CredentialFinding,
   mandate: MandateFinding,
   request: RequestFinding,
 ): Why | undefined {
   const isSaid =
-    (credential.part.verdict === 'usable' || mandate.verdict === 'not_required') &&
+    (credential.part.verdict === 'usable' || isNeedless(facts, credential, mandate)) &&
     (mandate.verdict === 'legitimate' || mandate.verdict === 'not_required') &&
     request.verdict === 'permitted';
   return isSaid ? undefined : { reason: 'internal_error', detail: REASON_TABLE.internal_error.doc };

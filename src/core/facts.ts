@@ -36,6 +36,8 @@ export interface Facts {
   readonly decided: Instant;
   readonly action: Action;
   readonly credential: CredentialFact;
+  /** The caller may ask without the agent's credential, and does where none was presented. */
+  readonly is_vouched: boolean;
   /** Undefined where no reference was looked for. */
   readonly reference: Resolved | undefined;
   readonly mandate: MandateFact;

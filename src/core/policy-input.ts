@@ -33,17 +33,17 @@ export function policyInput(
   joined: FoundMandate | undefined,
   judgement: Judgement | undefined,
 ): PolicyInput {
-  const { action, credential } = facts;
+  const { action } = facts;
   const resource = action.resource!;
-  const shown = credential.verdict === 'usable' ? credential : ANONYMOUS;
+  const shown = agentOf(facts, joined);
   return {
     principal: {
-      id: credential.verdict === 'usable' ? `${shown.realm}/${shown.client_id}` : 'anonymous',
+      id: shown.agent,
       issuer: shown.issuer,
       client_id: shown.client_id,
-      subject: credential.verdict === 'usable' ? `${shown.realm}/${shown.subject}` : 'anonymous',
+      subject: shown.user,
       depth: joined === undefined ? 0 : ownOf(joined.lineage).depth,
-      actors: credential.verdict === 'usable' ? [shown.client_id] : [],
+      actors: shown.client_id === '' ? [] : [shown.client_id],
     },
     action: { name: action.name, families: action.families, class: action.class },
     resource: {
@@ -69,7 +69,41 @@ export function policyInput(
   };
 }
 
-const ANONYMOUS = { realm: '', issuer: '', client_id: '', subject: '', expires_at_ms: 0 };
+const ANONYMOUS = {
+  agent: 'anonymous',
+  user: 'anonymous',
+  issuer: '',
+  client_id: '',
+  subject: '',
+  expires_at_ms: 0,
+};
+
+/** Who acts: the credential's agent; where a trusted caller asks without one, the agent that the mandate names. */
+function agentOf({ credential, is_vouched, settings }: Facts, joined: FoundMandate | undefined) {
+  if (credential.verdict === 'usable') {
+    const { realm, issuer, client_id, subject, expires_at_ms } = credential;
+    return {
+      agent: `${realm}/${client_id}`,
+      user: `${realm}/${subject}`,
+      issuer,
+      client_id,
+      subject,
+      expires_at_ms,
+    };
+  }
+  if (!is_vouched || joined === undefined) return ANONYMOUS;
+  const { client_id, client_issuer: issuer, subject } = ownOf(joined.lineage);
+  const { realms } = settings;
+  const agent = qualified({ iss: issuer, sub: client_id }, realms);
+  return {
+    agent,
+    user: qualified(subject, realms),
+    issuer,
+    client_id,
+    subject: subject.sub,
+    expires_at_ms: 0,
+  };
+}
 
 function policyMandate(lineage: Lineage, facts: Facts): PolicyMandate {
   const own = ownOf(lineage);

@@ -6,8 +6,11 @@ import type { ReferenceSource } from './reference.ts';
 import type { Instant } from './time.ts';
 
 /** The check points that are served so far; the design names the others. */
-export const CHECK_POINTS = ['request', 'tool'] as const;
+export const CHECK_POINTS = ['request', 'tool', 'resume', 'retry'] as const;
 export type CheckPoint = (typeof CHECK_POINTS)[number];
+
+/** Points at which a trusted caller may ask on its own: nothing is done yet, so nobody acts under a credential. */
+export const VOUCHED_POINTS: ReadonlySet<CheckPoint> = new Set(['resume', 'retry']);
 
 export type Door = 'envoy' | 'native';
 
@@ -19,6 +22,8 @@ interface Asked {
   readonly selected: ReferenceSource;
   /** The lowest version of the mandate that the caller accepts. */
   readonly min_version?: number;
+  /** The caller itself is trusted to ask about a mandate without the agent's credential (design/8, Who asks). */
+  readonly is_vouched?: boolean;
   /** Why the door could not read the request in one way only. */
   readonly malformed?: string;
 }

@@ -7,7 +7,7 @@ import { type Judgement, judge } from './freshness.ts';
 import { matchLineage, withinToken } from './mandate/authority.ts';
 import type { Exercise } from './mandate/constraints.ts';
 import { effectiveState, ownOf } from './mandate/life.ts';
-import type { MandateState } from './mandate/record.ts';
+import type { MandateRecord, MandateState } from './mandate/record.ts';
 import { type RequestVerdict, combine } from './policy.ts';
 import { policyInput } from './policy-input.ts';
 import { REASON_TABLE, type Reason } from './reasons.ts';
@@ -60,7 +60,7 @@ export function credentialVerdict(facts: Facts): CredentialFinding {
     }
     case 'not_presented': {
       const { verdict } = credential;
-      if (action.class === 'non_consequential') return { part: { verdict } };
+      if (action.class === 'non_consequential' || facts.is_vouched) return { part: { verdict } };
       const detail = 'no credential was presented';
       return {
         part: { verdict, reason: 'credential_invalid' },
@@ -82,7 +82,7 @@ function usablePart(credential: UsableCredential): CredentialPart {
 
 /** Reference, join, terms, expiry and state, freshness, entry, constraints: in this order. */
 export function mandateVerdict(facts: Facts): MandateFinding {
-  const { action, credential, mandate, reference } = facts;
+  const { action, mandate, reference } = facts;
   const budget_ms = budgetOf(action.class, facts.settings.budgets);
   if (budget_ms === undefined) {
     const { fault } = action;
@@ -96,14 +96,15 @@ export function mandateVerdict(facts: Facts): MandateFinding {
   }
   if (mandate.kind === 'unreadable') return unproven('state_unavailable', mandate.detail);
   // Unknown and not yours are one answer, in every field.
-  if (
-    mandate.kind !== 'found' ||
-    credential.verdict !== 'usable' ||
-    !joins(credential, ownOf(mandate.lineage))
-  ) {
+  if (mandate.kind !== 'found' || !isTheirs(facts, ownOf(mandate.lineage))) {
     return illegitimate('mission_mismatch', REASON_TABLE.mission_mismatch.doc);
   }
   return joinedVerdict(facts, mandate, reference.authority_hash, budget_ms);
+}
+
+/** The credential's own mandate; a trusted caller without one may ask about any. */
+function isTheirs({ credential, is_vouched }: Facts, record: MandateRecord): boolean {
+  return credential.verdict === 'usable' ? joins(credential, record) : is_vouched;
 }
 
 function joinedVerdict(

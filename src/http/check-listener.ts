@@ -2,13 +2,13 @@
 import type { FastifyInstance } from 'fastify';
 import { type EnvoyDoor, envoyRoute, openEnvoyDoor } from './envoy.ts';
 import { answerProblems } from './errors.ts';
-import { openNativeDoor } from './question.ts';
+import { type NativeDoor, openNativeDoor } from './question.ts';
 import { type Tls, createServer } from './server.ts';
 
 /** Larger bodies are refused; Envoy's `max_request_bytes` should stay below. */
 const MAX_BODY_BYTES = 1024 * 1024;
 
-export interface CheckListener extends EnvoyDoor {
+export interface CheckListener extends EnvoyDoor, NativeDoor {
   readonly tls: Tls | undefined;
 }
 

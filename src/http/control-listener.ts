@@ -1,5 +1,6 @@
 /** The control listener: for people and their tools. */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance } from 'fastify';
+import { bearerOf } from './caller.ts';
 import { answerProblems } from './errors.ts';
 import { openEvents } from './events.ts';
 import { type Health, openHealth } from './health.ts';
@@ -8,7 +9,6 @@ import { openProposals } from './proposals.ts';
 import { Refused } from './bodies.ts';
 import { controlProblem } from './problem.ts';
 import { type Tls, createServer } from './server.ts';
-import { headerValues } from '../core/request.ts';
 
 /** Room for a proposal of the most entries with the longest prose. */
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -26,7 +26,7 @@ export function createControlListener(options: ControlListener): FastifyInstance
   openHealth(server, options);
   void server.register(async (scope) => {
     scope.addHook('onRequest', async (request, reply) => {
-      if (options.isOperator(bearer(request))) return;
+      if (options.isOperator(bearerOf(request) ?? '')) return;
       void reply.header('www-authenticate', 'Bearer');
       throw new Refused(controlProblem('unauthorized', 'the operator token is needed'));
     });
@@ -35,10 +35,4 @@ export function createControlListener(options: ControlListener): FastifyInstance
     openEvents(scope, options.store);
   });
   return server;
-}
-
-/** The one bearer token of a request; empty where there is none, or more than one. */
-function bearer(request: FastifyRequest): string {
-  const values = headerValues(request.raw.rawHeaders, 'authorization');
-  return (values.length === 1 && /^bearer +(\S+)$/i.exec(values[0]!)?.[1]) || '';
 }

@@ -1,13 +1,15 @@
 /** `POST /v1/check`: the native question of harnesses, gateways and orchestrators; always answered with a decision. */
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { Check } from '../check/check.ts';
 import { ACTION_CLASSES } from '../core/classes.ts';
 import { readAuthorization } from '../core/credential.ts';
-import { CHECK_POINTS, type Question } from '../core/request.ts';
+import { CHECK_POINTS, type Question, VOUCHED_POINTS } from '../core/request.ts';
 import type { Now } from '../core/time.ts';
 import { MAX_URI_LENGTH } from '../core/uri.ts';
-import { readBody } from './bodies.ts';
+import { Refused, readBody } from './bodies.ts';
+import { bearerOf } from './caller.ts';
+import { controlProblem } from './problem.ts';
 
 const text = (most: number) => z.string().min(1).max(most);
 
@@ -49,18 +51,32 @@ const question = z.strictObject({
 export interface NativeDoor {
   readonly check: Check;
   readonly now: Now;
+  /** True for the operator's token; compared in constant time. */
+  readonly isOperator: (token: string) => boolean;
 }
 
 export function openNativeDoor(server: FastifyInstance, door: NativeDoor): void {
   server.post('/v1/check', async (request, reply) => {
     const arrived = door.now();
-    const asked = toQuestion(readBody(question, request.body), arrived);
+    const asked = toQuestion(readBody(question, request.body), arrived, isVouched(request, door));
     const decision = await door.check(asked);
     return reply.code(200).header('cache-control', 'no-store').send(decision);
   });
 }
 
-function toQuestion(asked: z.output<typeof question>, arrived: Question['arrived']): Question {
+/** The caller's own credential, which is not the agent's: the operator may ask on its own. One that is no good is refused. */
+function isVouched(request: FastifyRequest, door: NativeDoor): boolean {
+  const token = bearerOf(request);
+  if (token === undefined) return false;
+  if (door.isOperator(token)) return true;
+  throw new Refused(controlProblem('unauthorized', 'the caller`s own credential is not good'));
+}
+
+function toQuestion(
+  asked: z.output<typeof question>,
+  arrived: Question['arrived'],
+  isCallerTrusted: boolean,
+): Question {
   const { check_point, mandate, credential, action, resource, parameters, min_version } = asked;
   return {
     door: 'native',
@@ -68,6 +84,7 @@ function toQuestion(asked: z.output<typeof question>, arrived: Question['arrived
     arrived,
     presented: readAuthorization(credential === undefined ? [] : [`Bearer ${credential.token}`]),
     selected: mandate ?? 'absent',
+    is_vouched: isCallerTrusted && VOUCHED_POINTS.has(check_point),
     ...(min_version === undefined ? {} : { min_version }),
     action: action.class === undefined ? { name: action.name } : { name: action.name, class: action.class },
     resource,

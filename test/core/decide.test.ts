@@ -146,6 +146,7 @@ const cases: fc.Arbitrary<Case> = fc
     reference,
     answers: engine,
     min_version: fc.constantFrom(undefined, 1, 2),
+    is_vouched: fc.constantFrom(false, false, true),
   })
   .map(({ answers, ...given }) => ({
     answers,
@@ -177,14 +178,16 @@ function twin({ facts, answers }: Case): string | undefined {
   if (asked.fault?.reason === 'malformed_request') return 'malformed_request';
   const isHarmless = asked.class === 'non_consequential';
   if (who.verdict === 'unusable') return who.reason;
-  if (who.verdict === 'unverifiable' || (who.verdict === 'not_presented' && !isHarmless))
+  if (who.verdict === 'unverifiable' || (who.verdict === 'not_presented' && !isHarmless && !facts.is_vouched))
     return 'credential_invalid';
   if (!isHarmless) {
     if (named === undefined || 'reason' in named) return named?.reason ?? 'mission_context_missing';
     if (view.kind === 'unreadable') return 'state_unavailable';
-    if (view.kind !== 'found' || who.verdict !== 'usable') return 'mission_mismatch';
-    if (who.subject !== 'alice' || who.client_id !== 'agent-1' || who.issuer !== ALICE.iss)
-      return 'mission_mismatch';
+    if (view.kind !== 'found') return 'mission_mismatch';
+    const isOther =
+      who.verdict === 'usable' &&
+      (who.subject !== 'alice' || who.client_id !== 'agent-1' || who.issuer !== ALICE.iss);
+    if (isOther) return 'mission_mismatch';
     const own = view.lineage.at(-1)!;
     const age = 6 - (view.proof.proven.wall_ms - at(0).wall_ms);
     const budget =
@@ -195,7 +198,7 @@ function twin({ facts, answers }: Case): string | undefined {
     if (named.authority_hash === 'sha-256:older') return 'view_inconsistent';
     if (view.lineage.some((each) => each.state !== 'active') || own.expires_at === iso(0))
       return 'mission_inactive';
-    if (who.authorization_details !== undefined) {
+    if (who.verdict === 'usable' && who.authorization_details !== undefined) {
       const [first] = who.authorization_details as { type: string }[];
       if (first!.type === 'other') return 'unsupported_authorization_type';
       if (asked.name !== 'repo.read' || asked.resource!.path === '/repos/example/application')
@@ -238,7 +241,7 @@ describe('decide', () => {
         if (effect !== 'allow') return;
         expect(
           who.verdict === 'usable' ||
-            (asked.class === 'non_consequential' && who.verdict === 'not_presented'),
+            (who.verdict === 'not_presented' && (asked.class === 'non_consequential' || facts.is_vouched)),
         ).toBe(true);
         expect(what.verdict).toBe(asked.class === 'non_consequential' ? 'not_required' : 'legitimate');
         expect(request.verdict).toBe('permitted');
