@@ -1,6 +1,6 @@
 /** Child and parent, pair by pair: a table to check by eye (design/2, Attenuation). */
 import { describe, expect, test } from 'vitest';
-import { delegationFits, fitsInside, readDelegation } from '../../src/core/mandate/attenuation.ts';
+import { delegationFits, fitsInside, readDelegation, replaces } from '../../src/core/mandate/attenuation.ts';
 import { type EffectiveEntry, approvedEntry } from '../../src/core/mandate/authority.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import type { AuthorityEntry } from '../../src/core/mandate/record.ts';
@@ -283,7 +283,18 @@ describe('delegation', () => {
     ['a shape that cannot be read', { max_depth: '2', allowed_delegates: [] }, d(2, 'a'), false],
     ['an unknown member', { ...d(2, 'a'), note: 'x' }, d(2, 'a'), false],
   ] as const)('%s', (_, inner, outer, isInside) => {
-    expect(delegationFits(inner, readDelegation(outer)!)).toBe(isInside);
+    expect(delegationFits(inner, readDelegation(outer), 1)).toBe(isInside);
+  });
+
+  test('terms that take the place of others hand on no more than they did', () => {
+    const plain = entry([A, 'o.read']);
+    const handed = { ...plain, delegation: d(2, 'a', { max_child_depth: 1 }) };
+    const fit = (inner: AuthorityEntry, ...outer: AuthorityEntry[]): boolean =>
+      replaces([inner], outer.map(approvedEntry)).ok;
+    expect([fit(handed, handed), fit(plain, handed), fit(handed, plain), fit(handed, plain, handed)]).toEqual(
+      [true, true, false, true],
+    );
+    expect(fit({ ...plain, delegation: d(3, 'a') }, handed)).toBe(false);
   });
 
   test('a profile that a client gives itself names nobody', () => {

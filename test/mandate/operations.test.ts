@@ -220,6 +220,21 @@ describe('a suspension that ends by itself', () => {
     expect([at(0), at(HOUR - 1), at(HOUR)]).toEqual(['suspended', 'suspended', after]);
   });
 
+  test('a revoke after it ended as revoked is stored, and the tree ends with it', () => {
+    const log = createMemoryLog();
+    const delegation = { max_depth: 1, allowed_delegates: [{ sub: 'agent-2' }] };
+    log.begin('m', [{ ...ENTRY, delegation }]);
+    log.derive('m', 'child', [ENTRY]);
+    log.operate('m', { operation: 'suspend', suspend_until: iso(HOUR), on_expiry: 'revoke' });
+    const later = { at_ms: T0 + HOUR };
+    expect(log.operate('m', { operation: 'revoke' }, later)).toMatchObject([
+      { state: 'revoked' },
+      { id: 'child', state: 'cascaded' },
+    ]);
+    expect(log.record('m')).toMatchObject({ state: 'revoked', version: 3 });
+    expect(outcome(log.operate('m', { operation: 'revoke' }, later))).toBe('same');
+  });
+
   test('another end is a change, the same one is not', () => {
     const log = createMemoryLog();
     log.begin('m');

@@ -15,11 +15,15 @@ export type Fit =
   /** `index` names the first inner entry that fits nowhere, and `why` what was wrong with the nearest. */
   | { readonly ok: false; readonly index: number; readonly why: string };
 
-/** Every entry of `inner` must fit inside one entry of `outer`. */
-export function fitsInside(inner: readonly AuthorityEntry[], outer: readonly EffectiveEntry[]): Fit {
+/** Every entry of `inner` must fit inside one entry of `outer`, and be as `further` asks. */
+export function fitsInside(
+  inner: readonly AuthorityEntry[],
+  outer: readonly EffectiveEntry[],
+  further: (entry: AuthorityEntry, candidate: EffectiveEntry) => Misfit | undefined = () => undefined,
+): Fit {
   const by: number[] = [];
   for (const [index, entry] of inner.entries()) {
-    const misfits = outer.map((candidate) => misfit(entry, candidate));
+    const misfits = outer.map((candidate) => misfit(entry, candidate) ?? further(entry, candidate));
     const found = misfits.indexOf(undefined);
     if (found === -1) return { ok: false, index, why: nearest(misfits) };
     by.push(found);
@@ -105,15 +109,28 @@ function readDelegates(value: Json | undefined): readonly string[] | undefined {
   });
 }
 
-/** True when what a child may hand on is no more than its parent may, one generation further down. */
-export function delegationFits(inner: JsonObject | undefined, outer: Delegation): boolean {
+/** True when `inner` hands on no more than `outer`, so many generations further down. */
+export function delegationFits(
+  inner: JsonObject | undefined,
+  outer: Delegation | undefined,
+  generations: 0 | 1,
+): boolean {
   if (inner === undefined) return true;
   const own = readDelegation(inner);
   return (
     own !== undefined &&
+    outer !== undefined &&
     own.max_depth <= outer.max_depth &&
     own.allowed_delegates.every((sub) => outer.allowed_delegates.includes(sub)) &&
     own.max_children <= outer.max_children &&
-    own.max_child_depth <= outer.max_child_depth - 1
+    own.max_child_depth <= outer.max_child_depth - generations
   );
+}
+
+/** `fitsInside` for terms that take the place of others: what may be handed on is a part of them. */
+export function replaces(inner: readonly AuthorityEntry[], outer: readonly EffectiveEntry[]): Fit {
+  return fitsInside(inner, outer, (entry, { entry: { delegation } }) => {
+    const isLess = delegationFits(entry.delegation, readDelegation(delegation), 0);
+    return isLess ? undefined : { step: 4, why: 'it would hand on more than it may' };
+  });
 }

@@ -72,7 +72,7 @@ function notDelegated(
   if (living >= delegation.max_children)
     return refuse('fanout_exceeded', 'the parent has as many children as it may', field);
   const inner = command.authorization_details[index]!.delegation;
-  if (delegationFits(inner, delegation)) return undefined;
+  if (delegationFits(inner, delegation, 1)) return undefined;
   return refuse('not_strict_subset', 'it would hand on more than it may', `${field}.delegation`);
 }
 

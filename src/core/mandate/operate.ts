@@ -78,8 +78,11 @@ function changeIn(command: OperateCommand, lineage: Lineage, writing: Writing): 
   const standing = standingState(record, command.at_ms);
   const about = { mandate: record.id };
   const remember = rememberOf(command);
-  if (rule.repeatable && standing === rule.to && operation !== 'suspend')
-    return { events: [], about, ...remember };
+  const isThere = rule.repeatable && standing === rule.to && operation !== 'suspend';
+  if (isThere && record.state === rule.to) return { events: [], about, ...remember };
+  // A suspension that has ended in this state by itself is not stored yet: now it is, and those below with it.
+  if (isThere)
+    return { events: eventsOf(command, lineage, standing, {}, writing.stored), about, ...remember };
   const state = effectiveState(lineage, command.at_ms);
   // What is projected from above is not the mandate's own: it may end or be suspended itself, but not go on alone.
   const counts = rule.needs_version ? state : standing;

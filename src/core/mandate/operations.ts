@@ -2,7 +2,7 @@
 import { canonicalJson } from '../json.ts';
 import { formatTime, parseTime } from '../time.ts';
 import { anchor } from './anchors.ts';
-import { fitsInside } from './attenuation.ts';
+import { replaces } from './attenuation.ts';
 import { effectiveEntries } from './authority.ts';
 import { type OperateCommand, type OperationDetails, type Refusal, refuse } from './commands.ts';
 import { broaderConstraint, malformedConstraint } from './constraints.ts';
@@ -154,7 +154,7 @@ function amend(
   command: OperateCommand,
   { issuer, digest }: Writing,
 ): Outcome {
-  const fit = fitsInside(authorization_details, effectiveEntries(record));
+  const fit = replaces(authorization_details, effectiveEntries(record));
   if (!fit.ok) {
     return refuse(
       'not_strict_subset',

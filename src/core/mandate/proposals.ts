@@ -1,7 +1,7 @@
 /** Proposals: made, approved as what was shown or narrower, denied, or left to lapse. */
 import { formatTime, parseTime } from '../time.ts';
 import { anchor } from './anchors.ts';
-import { fitsInside } from './attenuation.ts';
+import { replaces } from './attenuation.ts';
 import { type EffectiveEntry, approvedEntry } from './authority.ts';
 import {
   type ApproveCommand,
@@ -85,7 +85,7 @@ function unapprovable(command: ApproveCommand, proposal: Proposal): Refusal | un
     return { ...refusal, status: 422 };
   }
   const proposed: readonly EffectiveEntry[] = proposal.authorization_details.map(approvedEntry);
-  const fit = fitsInside(command.authorization_details ?? [], proposed);
+  const fit = replaces(command.authorization_details ?? [], proposed);
   if (!fit.ok) return refuse('not_strict_subset', fit.why, `authorization_details.${fit.index}`);
   const ceiling = parseTime(proposal.intent.expires_at) ?? 0;
   const end = parseTime(command.expires_at ?? proposal.intent.expires_at) ?? 0;
