@@ -2,7 +2,7 @@
 import type { JsonObject } from '../json.ts';
 import type { ControlReason } from '../reasons.ts';
 import type { Lookup, MandateEvent, Position } from './events.ts';
-import type { AskedOperation, AuthorityEntry, MandateState, Party, ProposalTerms } from './record.ts';
+import type { AskedOperation, AuthorityEntry, Digest, MandateState, Party, ProposalTerms } from './record.ts';
 
 interface Attributed {
   readonly by: Party;
@@ -127,6 +127,13 @@ export interface Stored extends Lookup {
   readonly children: (mandate_id: string) => readonly string[];
   /** The mandate that an approval event has made. */
   readonly approved: (approval_event_id: string) => string | undefined;
+}
+
+/** What a write is made with: who keeps the mandates, what is stored, and the digest of commitments. */
+export interface Writing {
+  readonly issuer: string;
+  readonly stored: Stored;
+  readonly digest: Digest;
 }
 
 export function refuse(refused: ControlReason, detail: string, field?: string): Refusal {

@@ -3,7 +3,14 @@ import { formatTime, parseTime } from '../time.ts';
 import { anchor } from './anchors.ts';
 import { delegationFits, fitsInside, readDelegation } from './attenuation.ts';
 import { type EffectiveEntry, effectiveEntries } from './authority.ts';
-import { type DeriveCommand, type Refusal, type Stored, type Written, refuse } from './commands.ts';
+import {
+  type DeriveCommand,
+  type Refusal,
+  type Stored,
+  type Writing,
+  type Written,
+  refuse,
+} from './commands.ts';
 import {
   type Lineage,
   effectiveEnd,
@@ -13,13 +20,7 @@ import {
   ownOf,
   standingState,
 } from './life.ts';
-import type { ApprovedTerms, Digest } from './record.ts';
-
-interface Writing {
-  readonly issuer: string;
-  readonly stored: Stored;
-  readonly digest: Digest;
-}
+import type { ApprovedTerms } from './record.ts';
 
 export function derive(command: DeriveCommand, writing: Writing): Written {
   const { at_ms, by } = command;

@@ -4,7 +4,14 @@
  */
 import { formatTime } from '../time.ts';
 import { cascade } from './cascade.ts';
-import { type Command, type OperateCommand, type Stored, type Written, refuse } from './commands.ts';
+import {
+  type Command,
+  type OperateCommand,
+  type Stored,
+  type Writing,
+  type Written,
+  refuse,
+} from './commands.ts';
 import { derive } from './derive.ts';
 import type { MandateEvent } from './events.ts';
 import {
@@ -18,13 +25,7 @@ import {
 } from './life.ts';
 import { type Changed, changeOf } from './operations.ts';
 import { approve, deny, propose } from './proposals.ts';
-import type { Digest, MandateState } from './record.ts';
-
-export interface Writing {
-  readonly issuer: string;
-  readonly stored: Stored;
-  readonly digest: Digest;
-}
+import type { MandateState } from './record.ts';
 
 export function operate(command: Command, writing: Writing): Written {
   switch (command.kind) {

@@ -4,17 +4,18 @@ import { formatTime, parseTime } from '../time.ts';
 import { anchor } from './anchors.ts';
 import { replaces } from './attenuation.ts';
 import { effectiveEntries } from './authority.ts';
-import { type OperateCommand, type OperationDetails, type Refusal, refuse } from './commands.ts';
+import {
+  type OperateCommand,
+  type OperationDetails,
+  type Refusal,
+  type Writing,
+  refuse,
+} from './commands.ts';
 import { broaderConstraint, malformedConstraint } from './constraints.ts';
 import { type Lineage, effectiveEnd, ownEnd, ownOf } from './life.ts';
-import type { ApprovedVersion, Digest, MandateRecord, Overlay, RecordChange } from './record.ts';
+import type { ApprovedVersion, MandateRecord, Overlay, RecordChange } from './record.ts';
 
 export type Changed = RecordChange;
-
-interface Writing {
-  readonly issuer: string;
-  readonly digest: Digest;
-}
 
 type Outcome = Changed | Refusal | 'unchanged';
 

@@ -9,6 +9,7 @@ import {
   type ProposeCommand,
   type Refusal,
   type Stored,
+  type Writing,
   type Written,
   refuse,
 } from './commands.ts';
@@ -16,12 +17,6 @@ import type { MandateEvent } from './events.ts';
 import type { ApprovedTerms, Digest, Proposal } from './record.ts';
 
 const PROPOSAL_LIFETIME_MS = 24 * 3_600_000;
-
-interface Writing {
-  readonly issuer: string;
-  readonly stored: Stored;
-  readonly digest: Digest;
-}
 
 export function propose(command: ProposeCommand, { issuer, digest }: Writing): Written {
   const { submission_id, intent, authorization_details, subject, client_id, client_issuer, by, at_ms } =
