@@ -172,6 +172,29 @@ test('a reader that takes nothing costs no memory for what it misses', async () 
   socket.destroy();
 }, 60_000);
 
+test('readers that go in the middle of a page take nothing with them', async () => {
+  const record = await sidecar.mandate();
+  for (let round = 0; round < 60; round += 1) {
+    await operate(record, 'suspend', { reason: 'x'.repeat(2000) });
+    await operate(record, 'resume', { expected_version: 2 + round * 2 });
+  }
+  const token = readFileSync(sidecar.token_file, 'utf8').trim();
+  const request = `GET /v1/events HTTP/1.1\r\nhost: x\r\nlast-event-id: 1-0\r\nauthorization: Bearer ${token}\r\n\r\n`;
+  await Promise.all(
+    Array.from({ length: 40 }, async () => {
+      const socket = connect(sidecar.control_port, '127.0.0.1');
+      socket.on('error', () => undefined);
+      socket.write(request);
+      await new Promise((resolve) => socket.once('data', resolve));
+      socket.resetAndDestroy();
+    }),
+  );
+  expect((await operate(record, 'revoke')).status).toBe(200);
+  const { until } = follow('1-0');
+  await until(122);
+  expect(sidecar.process.exitCode).toBeNull();
+}, 30_000);
+
 test('without the operator token there is nothing to see', async () => {
   const client = createControlClient(`http://127.0.0.1:${sidecar.control_port}`, 'x'.repeat(43));
   expect(await client.follow(undefined, () => undefined)).toMatchObject({ status: 401 });

@@ -70,6 +70,8 @@ async function stream(
 ): Promise<void> {
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
   response.write(': mandates\n\n');
+  // Writing to a reader that has just gone is an error event, which nobody would hear but the process.
+  response.on('error', () => response.destroy());
   const commits = createSignal(store);
   response.once('close', commits.stop);
   let place = from;
