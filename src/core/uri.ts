@@ -68,7 +68,9 @@ function hiddenInEscapes(segment: string): string | undefined {
     } catch {
       return depth === 0 ? 'the path has percent-encoded bytes that are not UTF-8' : undefined;
     }
-    if (decoded === '.' || decoded === '..') return 'the path has an encoded dot segment';
+    // Some servers cut a segment at `;` before they resolve dots, and decode before they cut.
+    const name = decoded.split(';', 1)[0];
+    if (name === '.' || name === '..') return 'the path has an encoded dot segment';
     if (/[/\\]/.test(decoded)) return 'the path has an encoded slash or backslash';
     // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
     if (/[\x00-\x1f\x7f-\x9f]/.test(decoded)) return 'the path has an encoded control character';

@@ -13,7 +13,7 @@ import { REASON_TABLE } from '../core/reasons.ts';
 import { parseMissionReference } from '../core/reference.ts';
 import { type Body, type HttpRequest, headerValues } from '../core/request.ts';
 import type { Now } from '../core/time.ts';
-import { type IdentitySource, allowHeaders } from './identity.ts';
+import { type IdentitySource, allowHeaders, countVariants } from './identity.ts';
 import { type DenyDetail, PROBLEM_JSON, challenge, denyBody, problemBody } from './problem.ts';
 import { allowEveryMethod, rawTarget } from './server.ts';
 
@@ -44,10 +44,7 @@ export function openEnvoyDoor(server: FastifyInstance, door: EnvoyDoor): void {
   void server.register(async (scope) => {
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-    // The door reads `rawHeaders`; what a client calls its body must not decide whether Fastify takes it.
-    scope.addHook('onRequest', async (request) => {
-      request.raw.headers['content-type'] = 'application/octet-stream';
-    });
+    scope.addHook('onRequest', async (request) => presentBody(request.raw));
     scope.setErrorHandler((error, request, reply) => {
       const isTheirs = (error as { statusCode?: number }).statusCode ?? 500;
       if (isTheirs < 500)
@@ -67,6 +64,17 @@ export function openEnvoyDoor(server: FastifyInstance, door: EnvoyDoor): void {
     const earlier = answering.get(socket);
     void refuseConnect(message, socket, door, earlier);
   });
+}
+
+/**
+ * The door reads `rawHeaders`; what a client calls its body must not decide whether Fastify takes it. Without a type
+ * Fastify does not look for a body where there is none, but for QUERY, which it refuses then.
+ */
+function presentBody({ method, headers }: IncomingMessage): void {
+  const { 'content-length': length, 'transfer-encoding': encoding } = headers;
+  const isEmpty = encoding === undefined && (length === undefined || length === '0');
+  if (isEmpty && method !== 'QUERY') delete headers['content-type'];
+  else headers['content-type'] = 'application/octet-stream';
 }
 
 function readRequest(request: FastifyRequest, door: EnvoyDoor, malformed?: string): HttpRequest {
@@ -120,10 +128,21 @@ function ambiguity(
   if (authorization.length > 1 || authorization.some(isJoinedAuthorization))
     return 'two authorization headers';
   if (host.length > 1) return 'two host headers';
-  const stripped = headerValues(headers, 'connection').some((value) =>
-    /(?:^|[,\s])(?:x[-_]mandate|mission-reference|authorization)/i.test(value),
-  );
-  return stripped ? 'the connection header would strip what the decision rests on' : undefined;
+  if (headerValues(headers, 'connection').some(namesAHeader))
+    return 'the connection header names another header';
+  if (countVariants(headers) > MAX_IDENTITY_HEADERS)
+    return 'more identity headers than anybody has a use for';
+  return undefined;
+}
+
+/** All are listed for removal, and an answer with a list that is too long is an error to Envoy. */
+const MAX_IDENTITY_HEADERS = 64;
+
+const CONNECTION_OPTIONS = new Set(['', 'keep-alive', 'close', 'upgrade', 'te', 'http2-settings']);
+
+/** A hop drops the headers that `Connection` names (RFC 9110 section 7.6.1): what a decision rests on could be one. */
+function namesAHeader(connection: string): boolean {
+  return connection.split(',').some((option) => !CONNECTION_OPTIONS.has(option.trim().toLowerCase()));
 }
 
 async function answer(request: HttpRequest, reply: FastifyReply, door: EnvoyDoor): Promise<void> {

@@ -76,6 +76,11 @@ function visible(text: string): string {
   });
 }
 
+/** How many headers of the request read like one of ours. */
+export function countVariants(headers: readonly string[]): number {
+  return [...shownVariants(headers)].length;
+}
+
 /** Every header of the request that reads like one of ours, in any mix of `-`, `_` and case. */
 function* shownVariants(headers: readonly string[]): Iterable<string> {
   for (let at = 0; at < headers.length; at += 2) {

@@ -62,12 +62,13 @@ function tlsOptions(tls: Tls) {
   };
 }
 
-/** Every method that Node parses; `CONNECT` never reaches a route and is answered on its socket. */
+/**
+ * Every method that Node parses, each with its body: what a decision is bound to must not depend on whether a method
+ * usually has one. `CONNECT` never reaches a route and is answered on its socket.
+ */
 export function allowEveryMethod(server: FastifyInstance): readonly string[] {
   const methods = METHODS.filter((method) => method !== 'CONNECT');
-  for (const method of methods) {
-    if (!server.supportedMethods.includes(method)) server.addHttpMethod(method, { hasBody: true });
-  }
+  for (const method of methods) server.addHttpMethod(method, { hasBody: true, overrideExisting: true });
   return methods;
 }
 

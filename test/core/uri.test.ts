@@ -49,6 +49,9 @@ describe('judgePath (design/4, What is normalised, what is refused)', () => {
     '*',
     'http://x/a',
     '/a%25252525252e',
+    '/a/..%3b/b',
+    '/a/%2e%2e%3Bx/b',
+    '/a/.%253b/b',
   ])('refuses %j', (path) => {
     expect(judgePath(path)).toHaveProperty('refused');
   });
@@ -60,6 +63,7 @@ describe('judgePath (design/4, What is normalised, what is refused)', () => {
     ['/a/...', '/a/...'],
     ['/%61%7e%2D', '/a~-'],
     ['/a%3Fb%23c', '/a%3Fb%23c'],
+    ['/a%3bb', '/a%3Bb'],
     ['/a%3fb', '/a%3Fb'],
     ['/caf%c3%a9', '/caf%C3%A9'],
     ["/a!$&'()*+,=:@b", "/a!$&'()*+,=:@b"],

@@ -272,6 +272,7 @@ describe('7 · a credential that is not usable: 401, whatever is wrong with it',
     ['a key that nobody proved to hold', { cnf: { jkt: 'x' } }],
     ['a certificate that nobody showed', { cnf: { 'x5t#S256': 'x' } }],
     ['an empty confirmation', { cnf: {} }],
+    ['more than 16 KiB', { pad: 'x'.repeat(13 * 1024) }],
   ])('a well-signed token with %s', async (_, claims) => {
     const bearer = await sidecar.tokenFor(record, claims);
     expect(summary(await exchange({ bearer }))).toEqual(UNUSABLE);
@@ -342,9 +343,16 @@ describe('4, 8 · bodies', () => {
     expect(jsonOf(response.body)).toMatchObject({ reason: 'malformed_request' });
   });
 
-  test('one of a request whose body is not asked for is not read', async () => {
+  test('the bound holds for methods that seldom have one as well', async () => {
     const body = 'x'.repeat(MEBIBYTE + 1);
-    expect(summary(await exchange({ bearer: token, body }))).toEqual(ALLOWED);
+    expect(summary(await exchange({ bearer: token, body }))).toEqual(MALFORMED);
+    expect(summary(await exchange({ bearer: token, body: 'x' }))).toEqual(ALLOWED);
+  });
+
+  test('4 · a list of forgeries too long to be removed is refused', async () => {
+    const lines = (count: number) => Array.from({ length: count }, (_, index) => `X-Mandate-${index}: x`);
+    expect(summary(await exchange({ bearer: token, lines: lines(64) }))).toEqual(ALLOWED);
+    expect(summary(await exchange({ bearer: token, lines: lines(65) }))).toEqual(MALFORMED);
   });
 
   test.each(['Content-Length: 99', 'Transfer-Encoding: chunked'])(
@@ -387,6 +395,14 @@ describe('4, 8 · bodies', () => {
     ];
     expect(new Set([one, ...others]).size).toBe(4);
   });
+
+  test.each(['POST', 'DELETE', 'OPTIONS', 'QUERY', 'TRACE'])(
+    '2 · the body of an unmapped %s is part of what is bound, or is not let in',
+    async (method) => {
+      const [one, other] = [await digestOf({ method, body: 'a' }), await digestOf({ method, body: 'b' })];
+      if (one !== undefined) expect(one).not.toBe(other);
+    },
+  );
 });
 
 async function isReferenceRemoved(at: Sidecar, host: string): Promise<boolean> {

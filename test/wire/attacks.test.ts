@@ -78,6 +78,7 @@ const SHOWN = [
   'content-encoding',
   'connection',
   'user-agent',
+  'x-forwarded-proto',
   'x-tenant',
   ...IDENTITY.map((name) => `x-mandate-${name}`),
   ...UNLISTED,
@@ -488,6 +489,7 @@ describe('`Connection: x-mandate-id` strips our injected headers (CVE-2026-29054
     'upgrade, x_mandate_id',
     'close,\tmission-reference',
     'authorization',
+    'x-tenant',
   ])('the door refuses `Connection: %s`', async (value) => {
     expectDenied(await atDoor({ lines: [`Connection: ${value}`] }), MALFORMED);
   });
