@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SignJWT, exportJWK, generateKeyPair } from 'jose';
-import { destination, pino } from 'pino';
+import { pino } from 'pino';
 import { readConfig } from './config.ts';
 import { createControlClient } from './control-client.ts';
-import { start } from './main.ts';
+import { standardError, start } from './main.ts';
 import { DEV, type Mission, type MintToken, tellStory } from './story.ts';
 
 export interface DevOptions {
@@ -27,7 +27,7 @@ export async function dev(options: DevOptions): Promise<number> {
   const file = join(folder, 'mandated.yaml');
   writeFileSync(file, configurationText(options));
   // The operational log would run through the story; what goes wrong is still said.
-  const log = pino({ name: 'mandated', base: null, level: 'error' }, destination({ fd: 2, sync: true }));
+  const log = pino({ name: 'mandated', base: null, level: 'error' }, standardError());
   const running = await start(readConfig(file, { is_dev: true }), log, () => false);
   const client = createControlClient(
     running.control,

@@ -24,12 +24,14 @@ export interface Running {
   readonly stop: () => Promise<void>;
 }
 
+/** A log that cannot be written (a full disk behind standard error) must not end the process that it speaks of. */
+export function standardError() {
+  return destination({ fd: 2, sync: true }).on('error', () => undefined);
+}
+
 /** Lines of JSON on standard error; standard output is the decision log's. */
 export function createLogger(): Logger {
-  return pino(
-    { name: 'mandated', base: null, timestamp: pino.stdTimeFunctions.isoTime },
-    destination({ fd: 2, sync: true }),
-  );
+  return pino({ name: 'mandated', base: null, timestamp: pino.stdTimeFunctions.isoTime }, standardError());
 }
 
 function complainTo(log: Logger) {

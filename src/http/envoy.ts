@@ -62,7 +62,7 @@ export function openEnvoyDoor(server: FastifyInstance, door: EnvoyDoor): void {
   server.server.on('request', (message, response) => answering.set(message.socket, response));
   server.server.on('connect', (message: IncomingMessage, socket: Duplex) => {
     const earlier = answering.get(socket);
-    void refuseConnect(message, socket, door, earlier);
+    refuseConnect(message, socket, door, earlier).catch(() => socket.destroy());
   });
 }
 

@@ -24,16 +24,17 @@ export function openEvents(scope: FastifyInstance, store: MandateStore): void {
   let readers = 0;
   scope.get('/v1/events', async (request, reply) => {
     if (readers >= MAX_READERS) throw new Refused(controlProblem('rate_limited', 'too many readers'));
-    const from = await placeOf(headerValues(request.raw.rawHeaders, 'last-event-id'), store);
-    const first = await readPage(from, store);
-    // From here on the response is ours: Fastify would wait for an end that does not come.
-    reply.hijack();
+    // Counted before anything is waited for: those who come at once are many at once.
     readers += 1;
     try {
+      const from = await placeOf(headerValues(request.raw.rawHeaders, 'last-event-id'), store);
+      const first = await readPage(from, store);
+      // From here on the response is ours: Fastify would wait for an end that does not come.
+      reply.hijack();
       await stream(reply.raw, from, first, store);
+      reply.raw.destroy();
     } finally {
       readers -= 1;
-      reply.raw.destroy();
     }
   });
 }

@@ -235,6 +235,34 @@ describe('a suspension that ends by itself', () => {
     expect(outcome(log.operate('m', { operation: 'revoke' }, later))).toBe('same');
   });
 
+  test('a suspend after it went on by itself suspends again, with and without an end', () => {
+    const again: OperationDetails[] = [
+      { operation: 'suspend' },
+      { operation: 'suspend', suspend_until: iso(3 * HOUR), on_expiry: 'revoke' },
+    ];
+    for (const details of again) {
+      const log = createMemoryLog();
+      log.begin('m');
+      log.operate('m', { operation: 'suspend', suspend_until: iso(HOUR), on_expiry: 'resume' });
+      const later = { at_ms: T0 + HOUR };
+      expect(standingState(log.record('m'), later.at_ms)).toBe('active');
+      expect(outcome(log.operate('m', details, later))).toBe('suspended');
+      expect(standingState(log.record('m'), later.at_ms)).toBe('suspended');
+    }
+  });
+
+  test('what an operation answers is what counts from then on, whatever lapsed before', () => {
+    const log = createMemoryLog();
+    log.begin('m');
+    log.operate('m', { operation: 'suspend', suspend_until: iso(HOUR), on_expiry: 'resume' });
+    const at_ms = T0 + HOUR;
+    expect(outcome(log.operate('m', { operation: 'shorten', expires_at: iso(2 * HOUR) }, { at_ms }))).toBe(
+      'active',
+    );
+    expect([log.record('m').state, standingState(log.record('m'), at_ms)]).toEqual(['active', 'active']);
+    expect(log.record('m')).not.toHaveProperty('suspend_until');
+  });
+
   test('another end is a change, the same one is not', () => {
     const log = createMemoryLog();
     log.begin('m');

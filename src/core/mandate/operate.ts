@@ -121,6 +121,7 @@ function eventsOf(
   const { operation } = command.details;
   const state = TRANSITIONS[operation].to ?? standing;
   const at = formatTime(command.at_ms);
+  const hasGoneOn = record.state === 'suspended' && standing === 'active';
   const own: MandateEvent = {
     kind: 'changed',
     id: record.id,
@@ -128,7 +129,8 @@ function eventsOf(
     prior_state: standing,
     state,
     version: record.version + 1,
-    change: change_,
+    // A suspension that ended by itself leaves nothing of itself in a record that is stored as going on.
+    change: hasGoneOn ? { suspend_until: null, on_expiry: null, ...change_ } : change_,
     at,
     by: command.by,
     ...(command.reason === undefined ? {} : { reason: command.reason }),

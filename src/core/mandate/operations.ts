@@ -12,7 +12,7 @@ import {
   refuse,
 } from './commands.ts';
 import { broaderConstraint, malformedConstraint } from './constraints.ts';
-import { type Lineage, effectiveEnd, ownEnd, ownOf } from './life.ts';
+import { type Lineage, effectiveEnd, ownEnd, ownOf, standingState } from './life.ts';
 import type { ApprovedVersion, MandateRecord, Overlay, RecordChange } from './record.ts';
 
 export type Changed = RecordChange;
@@ -63,7 +63,9 @@ function suspend({ suspend_until, on_expiry }: Of<'suspend'>, record: MandateRec
     return refuse('invalid_request', 'the suspension would end before it begins', 'suspend_until');
   }
   const isSame = record.suspend_until === suspend_until && record.on_expiry === on_expiry;
-  if (record.state === 'suspended' && (isSame || suspend_until === undefined)) return 'unchanged';
+  // One that has ended by itself is over, whatever is stored: to suspend again is to suspend.
+  const isSuspended = standingState(record, at_ms) === 'suspended';
+  if (isSuspended && (isSame || suspend_until === undefined)) return 'unchanged';
   return { suspend_until: suspend_until ?? null, on_expiry: on_expiry ?? null };
 }
 

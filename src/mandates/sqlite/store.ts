@@ -56,6 +56,9 @@ interface Writer {
 
 const unavailable = (detail: string) => ({ ok: false, refused: 'unavailable', detail }) as const;
 
+/** A disk that hangs must not hold the shutdown: what was not acknowledged by then is not on it. */
+const LAST_COMMIT_MS = 5000;
+
 function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer {
   const follower = createFollower((latch) => complain(`the replica latched: ${latch}`));
   const calls: Calls<WriterAnswer> = createCalls();
@@ -131,7 +134,9 @@ function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer 
     close: async () => {
       phase = 'closing';
       worker.postMessage({ kind: 'close' } satisfies ToWriter);
+      const patience = setTimeout(closing.resolve, LAST_COMMIT_MS);
       await closing.promise;
+      clearTimeout(patience);
       await worker.terminate();
     },
   };
