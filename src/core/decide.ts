@@ -5,7 +5,7 @@
 import type { Decision } from './decision.ts';
 import { commonParts } from './decision-parts.ts';
 import type { Facts } from './facts.ts';
-import { type Stop, stopFor } from './mandate/life.ts';
+import { type Stop, ownOf, stopFor } from './mandate/life.ts';
 import { validUntil } from './permit.ts';
 import { type NextAction, REASON_TABLE, type Reason } from './reasons.ts';
 import { formatTime } from './time.ts';
@@ -89,8 +89,9 @@ function deny(
   };
 }
 
-function stopOf(mandate: MandateFinding): Stop {
-  return stopFor(mandate.state ?? 'active');
+function stopOf({ state, joined }: MandateFinding): Stop {
+  if (state === undefined || joined === undefined) return stopFor('active');
+  return stopFor(state, ownOf(joined.lineage).revocation);
 }
 
 function nextAction(reason: Reason, facts: Facts, mandate: MandateFinding): NextAction {

@@ -1,6 +1,7 @@
 /** Bodies of the native question and of control calls: strict JSON, strict shapes, and errors that name the field. */
 import { z } from 'zod';
 import { type Json, type JsonObject, parseJson } from '../core/json.ts';
+import { ACTION_CLASSES } from '../core/classes.ts';
 import { readDelegation } from '../core/mandate/attenuation.ts';
 import { malformedConstraint } from '../core/mandate/constraints.ts';
 import { parseTime } from '../core/time.ts';
@@ -118,3 +119,14 @@ export const intent = z.strictObject({
 
 export const reason = z.string().max(MAX_PROSE);
 export const identifier = name(256);
+
+/** `{CLASS: {issuance?, tokens?, queued?, in_flight?}}`: `false` spares that class of work when the mandate ends. */
+export const revocation = z.partialRecord(
+  z.enum(ACTION_CLASSES),
+  z.strictObject({
+    issuance: z.boolean().optional(),
+    tokens: z.boolean().optional(),
+    queued: z.boolean().optional(),
+    in_flight: z.boolean().optional(),
+  }),
+);

@@ -17,6 +17,7 @@ import {
   OPERATIONS,
   type AskedOperation,
   type Party,
+  type Proposal,
 } from '../core/mandate/record.ts';
 import { type Now, formatTime } from '../core/time.ts';
 import {
@@ -24,6 +25,7 @@ import {
   constraints,
   entries,
   identifier,
+  intent,
   readBody,
   readJson,
   readShape,
@@ -68,6 +70,7 @@ const OWN_MEMBERS = {
   shorten: { expires_at: time },
   extend: { expires_at: time, approval_event_id: identifier.optional() },
   amend: { authorization_details: entries, approval_event_id: identifier.optional() },
+  renew: { intent: intent.optional(), authorization_details: entries.optional() },
   complete: {},
   revoke: {},
 } as const satisfies Readonly<Record<AskedOperation, z.core.$ZodShape>>;
@@ -160,13 +163,14 @@ function treeNodes(records: readonly MandateRecord[], above: readonly MandateRec
 
 function openOperation(scope: FastifyInstance, api: MandateApi, operation: AskedOperation): void {
   const schema = z.strictObject({ ...common, ...OWN_MEMBERS[operation] });
-  scope.post<ById>(`/v1/mandates/:id/${operation}`, async (request) => {
+  scope.post<ById>(`/v1/mandates/:id/${operation}`, async (request, reply) => {
     const { acknowledge, reason: why, expected_version, nonce, ...own } = readBody(schema, request.body);
     const command: OperateCommand = {
       kind: 'operate',
       id: request.params.id,
       details: {
         ...(NEEDS_APPROVAL.has(operation) ? { approval_event_id: api.ids.approval() } : {}),
+        ...(operation === 'renew' ? { submission_id: api.ids.submission() } : {}),
         ...defined(own),
         operation,
       } as OperationDetails,
@@ -175,13 +179,14 @@ function openOperation(scope: FastifyInstance, api: MandateApi, operation: Asked
       by: api.operator,
       at_ms: api.now().wall_ms,
     };
-    const { receipt, acknowledged } = await commit(api, operation, command, acknowledge);
+    const { receipt, acknowledged, mandate, proposal } = await commit(api, operation, command, acknowledge);
+    if (proposal !== undefined) return reply.code(202).send(submitted(proposal));
     const { id, state, version, position, cascaded } = receipt!;
     return {
       id,
       state,
       version,
-      stop: stopAfter(operation, state),
+      stop: stopAfter(operation, state, mandate?.revocation),
       acknowledged,
       freshness: position,
       cascaded,
@@ -189,10 +194,15 @@ function openOperation(scope: FastifyInstance, api: MandateApi, operation: Asked
   });
 }
 
+/** What is answered to whoever has proposed. */
+export function submitted({ submission_id, status, proposal_hash, expires_at }: Proposal) {
+  return { submission_id, status, proposal_hash, expires_at };
+}
+
 /** Operations that are approvals themselves. */
 const NEEDS_APPROVAL: ReadonlySet<AskedOperation> = new Set(['extend', 'amend']);
 
-function defined<T extends object>(members: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+export function defined<T extends object>(members: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as never;
 }
 
@@ -214,7 +224,7 @@ export function notFound(): Refused {
   return new Refused(controlProblem('not_found', 'there is no such resource'));
 }
 
-async function lineageOf(api: MandateApi, id: string): Promise<Lineage> {
+export async function lineageOf(api: MandateApi, id: string): Promise<Lineage> {
   const lineage = await api.store.lineage(id);
   if (lineage === undefined) throw notFound();
   return lineage as Lineage;

@@ -2,9 +2,9 @@
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { proposalStatus } from '../core/mandate/proposals.ts';
-import type { AuthorityEntry, Intent, Proposal } from '../core/mandate/record.ts';
-import { Refused, entries, identifier, intent, party, readBody, reason, time } from './bodies.ts';
-import { type MandateApi, commit, notFound, present } from './mandates.ts';
+import type { AuthorityEntry, Intent, Proposal, Revocation } from '../core/mandate/record.ts';
+import { Refused, entries, identifier, intent, party, readBody, reason, revocation, time } from './bodies.ts';
+import { type MandateApi, commit, defined, lineageOf, notFound, present, submitted } from './mandates.ts';
 import { controlProblem } from './problem.ts';
 
 const proposalBody = z.strictObject({
@@ -13,6 +13,7 @@ const proposalBody = z.strictObject({
   subject: party,
   client_id: identifier,
   client_issuer: z.string().min(1).max(512).optional(),
+  revocation: revocation.optional(),
 });
 
 const approvalBody = z.strictObject({
@@ -39,10 +40,10 @@ export function openProposals(scope: FastifyInstance, api: MandateApi): void {
       subject: body.subject,
       client_id: body.client_id,
       client_issuer: body.client_issuer ?? body.subject.iss,
+      ...(defined({ revocation: body.revocation }) as { revocation?: Revocation }),
       ...attributed(api),
     });
-    const { submission_id, status, proposal_hash, expires_at } = proposal!;
-    return reply.code(202).send({ submission_id, status, proposal_hash, expires_at });
+    return reply.code(202).send(submitted(proposal!));
   });
 
   scope.get<ById>('/v1/proposals/:id', async (request) => {
@@ -67,7 +68,7 @@ export function openProposals(scope: FastifyInstance, api: MandateApi): void {
       ...(body.expires_at === undefined ? {} : { expires_at: body.expires_at }),
       ...attributed(api),
     });
-    return reply.code(201).send(present([mandate!], api.now().wall_ms));
+    return reply.code(201).send(present(await lineageOf(api, mandate!.id), api.now().wall_ms));
   });
 
   scope.post<ById>('/v1/proposals/:id/deny', async (request) => {

@@ -3,7 +3,14 @@ import { describe, expect, test } from 'vitest';
 import type { OperationDetails, Refusal } from '../../src/core/mandate/commands.ts';
 import type { MandateEvent } from '../../src/core/mandate/events.ts';
 import { effectiveEntries, matchLineage } from '../../src/core/mandate/authority.ts';
-import { effectiveEnd, effectiveState, standingState, stopAfter } from '../../src/core/mandate/life.ts';
+import { ACTION_CLASSES } from '../../src/core/classes.ts';
+import {
+  effectiveEnd,
+  effectiveState,
+  standingState,
+  stopAfter,
+  stopFor,
+} from '../../src/core/mandate/life.ts';
 import type { AuthorityEntry } from '../../src/core/mandate/record.ts';
 import { parseResource } from '../../src/core/uri.ts';
 import { HOUR, type MemoryLog, createMemoryLog } from '../support/memory-log.ts';
@@ -30,6 +37,8 @@ function detailsOf(log: MemoryLog, operation: OperationDetails['operation']): Op
       return { operation, expires_at: iso(6 * HOUR), approval_event_id: 'ape_x' };
     case 'amend':
       return { operation, authorization_details: [READ], approval_event_id: 'ape_x' };
+    case 'renew':
+      return { operation, submission_id: 'sub_r' };
     default:
       return { operation };
   }
@@ -68,6 +77,7 @@ tighten     active     suspended  conflict  conflict   conflict
 shorten     active     suspended  conflict  conflict   conflict
 extend      active     conflict   conflict  conflict   conflict
 amend       active     suspended  conflict  conflict   conflict
+renew       proposed   conflict   conflict  conflict   conflict
 complete    completed  completed  conflict  same       conflict
 revoke      revoked    revoked    same      conflict   conflict
 `;
@@ -85,7 +95,7 @@ test.each(cells)('%s of a mandate that is %s: %s', (operation, state, expected) 
   const details = detailsOf(log, operation as OperationDetails['operation']);
   const result = log.operate('m', details, { at_ms, expected_version: version });
   expect(outcome(result)).toBe(expected);
-  const changed = expected === 'same' || expected === 'conflict' ? 0 : 1;
+  const changed = ['same', 'conflict', 'proposed'].includes(expected) ? 0 : 1;
   expect(log.record('m').version).toBe(version + changed);
 });
 
@@ -436,5 +446,35 @@ describe('what must be stopped after an operation', () => {
     ['revoke', 'revoked', 'stop_issuance revoke_tokens cancel_queued interrupt_in_flight'],
   ] as const)('%s, then %s: %s', (operation, state, expected) => {
     expect(on(operation, state)).toBe(expected);
+  });
+
+  test('the record may spare a class, and the widest over the classes is told', () => {
+    const revocation = {
+      consequential_read: { in_flight: false },
+      consequential_write: { in_flight: false, queued: false },
+    };
+    expect(stopAfter('revoke', 'revoked', revocation)).toMatchObject({
+      interrupt_in_flight: true,
+      cancel_queued: true,
+      by_class: {
+        consequential_read: { interrupt_in_flight: false, cancel_queued: true, stop_issuance: true },
+        consequential_write: { interrupt_in_flight: false, cancel_queued: false },
+      },
+    });
+    const everything = Object.fromEntries(ACTION_CLASSES.map((name) => [name, { in_flight: false }]));
+    expect(stopAfter('revoke', 'revoked', everything)).toMatchObject({
+      interrupt_in_flight: false,
+      cancel_queued: true,
+    });
+  });
+
+  test('it spares nothing that an ending would not stop, and says nothing of a pause', () => {
+    const revocation = { irreversible_action: { tokens: true, in_flight: true } };
+    expect(stopAfter('complete', 'completed', revocation)).not.toHaveProperty('by_class');
+    expect(stopAfter('suspend', 'suspended', revocation)).toEqual(stopAfter('suspend', 'suspended'));
+    expect(stopFor('expired', revocation)).toMatchObject({
+      revoke_tokens: false,
+      by_class: { irreversible_action: { revoke_tokens: false, interrupt_in_flight: true } },
+    });
   });
 });

@@ -14,6 +14,9 @@ export interface MemoryLog {
   readonly write: (command: Command) => readonly MandateEvent[] | Refusal;
   readonly record: (id: string) => MandateRecord;
   readonly lineage: (id: string) => Lineage;
+  readonly proposal: (submission_id: string) => Proposal;
+  /** Approves a proposal as the mandate `id`. */
+  readonly approve: (submission_id: string, id: string, more?: object) => readonly MandateEvent[] | Refusal;
   /** A root mandate of these entries. */
   readonly begin: (id: string, entries?: readonly AuthorityEntry[], ends_ms?: number) => MandateRecord;
   readonly derive: (
@@ -58,6 +61,18 @@ export function createMemoryLog(): MemoryLog {
   };
 
   const by = { iss: MANDATES, sub: 'operator' };
+  const approve: MemoryLog['approve'] = (submission_id, mandate_id, more = {}) =>
+    write({
+      kind: 'approve',
+      submission_id,
+      proposal_hash: proposals.get(submission_id)!.proposal_hash,
+      mandate_id,
+      approval_event_id: `ape_${mandate_id}`,
+      policy_version: 'v',
+      by,
+      at_ms: T0,
+      ...more,
+    });
   const begin: MemoryLog['begin'] = (id, entries = [ENTRY], ends_ms = 8 * HOUR) => {
     const intent = { goal: 'g', resources: [ENTRY.resource], expires_at: iso(ends_ms) };
     write({
@@ -71,17 +86,7 @@ export function createMemoryLog(): MemoryLog {
       by,
       at_ms: T0,
     });
-    const { proposal_hash } = proposals.get(`sub_${id}`)!;
-    write({
-      kind: 'approve',
-      submission_id: `sub_${id}`,
-      proposal_hash,
-      mandate_id: id,
-      approval_event_id: `ape_${id}`,
-      policy_version: 'v',
-      by,
-      at_ms: T0,
-    });
+    approve(`sub_${id}`, id);
     return mandates.get(id)!;
   };
   return {
@@ -89,6 +94,8 @@ export function createMemoryLog(): MemoryLog {
     write,
     record: (id) => mandates.get(id)!,
     lineage: (id) => lineageOf(mandates.get(id)!, stored.mandate)!,
+    proposal: (submission_id) => proposals.get(submission_id)!,
+    approve,
     begin,
     derive: (parent, id, entries, more = {}) =>
       write({

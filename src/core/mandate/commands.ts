@@ -2,7 +2,15 @@
 import type { JsonObject } from '../json.ts';
 import type { ControlReason } from '../reasons.ts';
 import type { Lookup, MandateEvent, Position } from './events.ts';
-import type { AskedOperation, AuthorityEntry, Digest, MandateState, Party, ProposalTerms } from './record.ts';
+import type {
+  AskedOperation,
+  AuthorityEntry,
+  Digest,
+  Intent,
+  MandateState,
+  Party,
+  ProposalTerms,
+} from './record.ts';
 
 interface Attributed {
   readonly by: Party;
@@ -15,7 +23,13 @@ export interface ProposeCommand
     Attributed,
     Pick<
       ProposalTerms,
-      'submission_id' | 'intent' | 'authorization_details' | 'subject' | 'client_id' | 'client_issuer'
+      | 'submission_id'
+      | 'intent'
+      | 'authorization_details'
+      | 'subject'
+      | 'client_id'
+      | 'client_issuer'
+      | 'revocation'
     > {
   readonly kind: 'propose';
 }
@@ -72,6 +86,13 @@ export type OperationDetails =
       readonly operation: 'amend';
       readonly authorization_details: readonly AuthorityEntry[];
       readonly approval_event_id: string;
+    }
+  | {
+      readonly operation: 'renew';
+      /** What the proposal is called; drawn by the caller. */
+      readonly submission_id: string;
+      readonly intent?: Intent;
+      readonly authorization_details?: readonly AuthorityEntry[];
     };
 
 export interface OperateCommand extends Attributed {
@@ -105,6 +126,8 @@ export interface Receipt {
   readonly position: Position;
   /** How many descendants ended with it. */
   readonly cascaded: number;
+  /** Of a renewal: the proposal that it made. */
+  readonly submission_id?: string;
 }
 
 export type Written =

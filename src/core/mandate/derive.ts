@@ -36,13 +36,22 @@ export function derive(command: DeriveCommand, writing: Writing): Written {
   return { events: [{ kind: 'derived', terms, at: formatTime(at_ms), by }], about: { mandate: terms.id } };
 }
 
-function notASubset(command: DeriveCommand, lineage: Lineage, stored: Stored): Refusal | undefined {
+/** What a child asks for: the part of it that must lie inside its parent. */
+type Asked = Pick<DeriveCommand, 'client_id' | 'authorization_details' | 'at_ms'>;
+
+/** `replaced`: a child that ends with this, which does not count against the fan-out. */
+export function notASubset(
+  command: Asked,
+  lineage: Lineage,
+  stored: Stored,
+  replaced?: string,
+): Refusal | undefined {
   const parent = ownOf(lineage);
   const entries = effectiveEntries(parent);
   const fit = fitsInside(command.authorization_details, entries);
   if (!fit.ok) return refuse('not_strict_subset', fit.why, `authorization_details.${fit.index}`);
   const living = stored.children(parent.id).filter((id) => {
-    const child = stored.mandate(id);
+    const child = id === replaced ? undefined : stored.mandate(id);
     return child !== undefined && !isTerminal(standingState(child, command.at_ms));
   }).length;
   for (const [index, by] of fit.by.entries()) {
@@ -54,7 +63,7 @@ function notASubset(command: DeriveCommand, lineage: Lineage, stored: Stored): R
 
 /** Whether the entry that justifies a child's entry may be handed on, to this actor, this deep, once more. */
 function notDelegated(
-  command: DeriveCommand,
+  command: Asked,
   index: number,
   { entry }: EffectiveEntry,
   depth: number,
@@ -114,5 +123,6 @@ function childTerms(command: DeriveCommand, lineage: Lineage, { issuer, digest }
     parent: parent.id,
     lineage: [...parent.lineage, id],
     depth: parent.depth + 1,
+    ...(parent.revocation === undefined ? {} : { revocation: parent.revocation }),
   };
 }

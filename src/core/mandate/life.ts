@@ -1,6 +1,7 @@
 /** The life of a mandate: which state holds now, which transitions exist, and what each asks of those who act on it. */
 import { parseTime } from '../time.ts';
-import type { AskedOperation, MandateRecord, MandateState } from './record.ts';
+import { ACTION_CLASSES, type ActionClass } from '../classes.ts';
+import type { AskedOperation, MandateRecord, MandateState, Revocation } from './record.ts';
 
 /** Root first, the mandate itself last; never empty. */
 export type Lineage = readonly [MandateRecord, ...MandateRecord[]];
@@ -59,14 +60,20 @@ export function isTerminal(state: MandateState): boolean {
   return state !== 'active' && state !== 'suspended';
 }
 
-/** What those who act under a mandate must do: the four stop problems apart, and two that are not stops. */
-export interface Stop {
+/** The four stop problems, apart. */
+interface Stops {
   readonly stop_issuance: boolean;
   readonly revoke_tokens: boolean;
   readonly cancel_queued: boolean;
   readonly interrupt_in_flight: boolean;
+}
+
+/** What those who act under a mandate must do: the four stop problems, and two things that are not stops. */
+export interface Stop extends Stops {
   readonly pause: boolean;
   readonly reevaluate: boolean;
+  /** Classes that the record's `revocation` spares something; the members above are the widest over all classes. */
+  readonly by_class?: Readonly<Partial<Record<ActionClass, Stops>>>;
 }
 
 const NO_STOP: Stop = {
@@ -99,9 +106,36 @@ const STOPS: Readonly<Record<MandateState, Stop>> = {
   superseded: { ...NO_STOP, stop_issuance: true, revoke_tokens: true, reevaluate: true },
 };
 
-export function stopFor(state: MandateState): Stop {
+export function stopFor(state: MandateState, revocation?: Revocation): Stop {
   // A state written by a newer build is unknown here, and unknown means ended.
-  return (STOPS as Readonly<Record<string, Stop>>)[state] ?? END;
+  const stop = (STOPS as Readonly<Record<string, Stop>>)[state] ?? END;
+  return revocation === undefined || !SPARING.has(state) ? stop : spared(stop, revocation);
+}
+
+/** Endings that come over the work from outside; the others say themselves what is finished. */
+const SPARING: ReadonlySet<MandateState> = new Set(['revoked', 'cascaded', 'expired']);
+
+/** `revocation` may spare a class something that the ending would stop; it never stops more. */
+function spared(stop: Stop, revocation: Revocation): Stop {
+  const of = (name: ActionClass): Stops => {
+    const { issuance, tokens, queued, in_flight } = revocation[name] ?? {};
+    return {
+      stop_issuance: stop.stop_issuance && issuance !== false,
+      revoke_tokens: stop.revoke_tokens && tokens !== false,
+      cancel_queued: stop.cancel_queued && queued !== false,
+      interrupt_in_flight: stop.interrupt_in_flight && in_flight !== false,
+    };
+  };
+  const all = ACTION_CLASSES.map(of);
+  const refined = ACTION_CLASSES.filter((name) => revocation[name] !== undefined);
+  return {
+    ...stop,
+    stop_issuance: all.some((each) => each.stop_issuance),
+    revoke_tokens: all.some((each) => each.revoke_tokens),
+    cancel_queued: all.some((each) => each.cancel_queued),
+    interrupt_in_flight: all.some((each) => each.interrupt_in_flight),
+    by_class: Object.fromEntries(refined.map((name) => [name, of(name)])),
+  };
 }
 
 interface Transition {
@@ -129,13 +163,15 @@ export const TRANSITIONS: Readonly<Record<AskedOperation, Transition>> = {
   shorten: NARROWING,
   extend: { from: ['active'], repeatable: false, needs_version: true, narrows: false },
   amend: { from: LIVING, repeatable: false, needs_version: true, narrows: true },
+  // Asks for a successor; the mandate stays what it is until that is approved.
+  renew: { from: ['active'], repeatable: false, needs_version: true, narrows: false },
   complete: { from: LIVING, to: 'completed', repeatable: true, needs_version: false, narrows: false },
   revoke: { from: LIVING, to: 'revoked', repeatable: true, needs_version: false, narrows: false },
 };
 
 /** What must be done after an operation, for the whole mandate. */
-export function stopAfter(operation: AskedOperation, state: MandateState): Stop {
-  const stop = stopFor(state);
+export function stopAfter(operation: AskedOperation, state: MandateState, revocation?: Revocation): Stop {
+  const stop = stopFor(state, revocation);
   // A resume has every held item judged again, a narrowing everything that may have fallen outside.
   return operation === 'resume' || TRANSITIONS[operation].narrows ? { ...stop, reevaluate: true } : stop;
 }

@@ -3,6 +3,7 @@
  * inside its own atomic section, so that what was read is what is written over.
  */
 import { formatTime } from '../time.ts';
+import { approve } from './approve.ts';
 import { cascade } from './cascade.ts';
 import {
   type Command,
@@ -24,7 +25,8 @@ import {
   standingState,
 } from './life.ts';
 import { type Changed, changeOf } from './operations.ts';
-import { approve, deny, propose } from './proposals.ts';
+import { deny, propose } from './proposals.ts';
+import { renew } from './renew.ts';
 import type { MandateState } from './record.ts';
 
 export function operate(command: Command, writing: Writing): Written {
@@ -94,7 +96,9 @@ function changeIn(command: OperateCommand, lineage: Lineage, writing: Writing): 
   ) {
     return refuse('conflict', `\`${operation}\` of a mandate that is ${state}`);
   }
-  const changed = changeOf(command, lineage, writing);
+  const { details } = command;
+  if (details.operation === 'renew') return { ...renew(command, details, record, writing), ...remember };
+  const changed = changeOf(command, details, lineage, writing);
   if (changed === 'unchanged') return { events: [], about, ...remember };
   if ('refused' in changed) return changed;
   const events = eventsOf(command, lineage, standing, changed, writing.stored);

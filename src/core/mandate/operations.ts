@@ -17,12 +17,19 @@ import type { ApprovedVersion, MandateRecord, Overlay, RecordChange } from './re
 
 export type Changed = RecordChange;
 
+/** Operations that change the record; a renewal asks for another one. */
+type Changing = Exclude<OperationDetails, { operation: 'renew' }>;
+
 type Outcome = Changed | Refusal | 'unchanged';
 
 type Of<O extends OperationDetails['operation']> = Extract<OperationDetails, { operation: O }>;
 
-export function changeOf(command: OperateCommand, lineage: Lineage, writing: Writing): Outcome {
-  const { details } = command;
+export function changeOf(
+  command: OperateCommand,
+  details: Changing,
+  lineage: Lineage,
+  writing: Writing,
+): Outcome {
   const record = ownOf(lineage);
   switch (details.operation) {
     case 'suspend':

@@ -1,125 +1,49 @@
-/** Proposals: made, approved as what was shown or narrower, denied, or left to lapse. */
+/** Proposals: made, denied, or left to lapse. */
 import { formatTime, parseTime } from '../time.ts';
 import { anchor } from './anchors.ts';
-import { replaces } from './attenuation.ts';
-import { type EffectiveEntry, approvedEntry } from './authority.ts';
 import {
-  type ApproveCommand,
   type DenyCommand,
   type ProposeCommand,
-  type Refusal,
   type Stored,
   type Writing,
   type Written,
   refuse,
 } from './commands.ts';
 import type { MandateEvent } from './events.ts';
-import type { ApprovedTerms, Digest, Proposal } from './record.ts';
+import type { Party, Proposal, ProposalTerms } from './record.ts';
 
 const PROPOSAL_LIFETIME_MS = 24 * 3_600_000;
 
-export function propose(command: ProposeCommand, { issuer, digest }: Writing): Written {
-  const { submission_id, intent, authorization_details, subject, client_id, client_issuer, by, at_ms } =
-    command;
-  if ((parseTime(intent.expires_at) ?? 0) <= at_ms) {
+export function propose(command: ProposeCommand, writing: Writing): Written {
+  const { kind: _, by, at_ms, ...asked } = command;
+  if ((parseTime(asked.intent.expires_at) ?? 0) <= at_ms) {
     return refuse('invalid_request', 'the mission would end before it begins', 'intent.expires_at');
   }
+  const event = proposalEvent(asked, { by, at_ms }, writing);
+  return { events: [event], about: { proposal: asked.submission_id } };
+}
+
+type Asked = Omit<ProposalTerms, 'proposal_hash' | 'submitted_at' | 'submitted_by' | 'expires_at'>;
+
+export function proposalEvent(
+  asked: Asked,
+  { by, at_ms }: { readonly by: Party; readonly at_ms: number },
+  { issuer, digest }: Writing,
+): MandateEvent {
   const proposal = {
-    submission_id,
-    intent,
-    authorization_details,
-    subject,
-    client_id,
-    client_issuer,
-    proposal_hash: anchor(digest, issuer, 'mission-proposed-authority', authorization_details),
+    ...asked,
+    proposal_hash: anchor(digest, issuer, 'mission-proposed-authority', asked.authorization_details),
     submitted_at: formatTime(at_ms),
     submitted_by: by,
     expires_at: formatTime(at_ms + PROPOSAL_LIFETIME_MS),
   };
-  const event: MandateEvent = { kind: 'proposed', proposal, at: formatTime(at_ms), by };
-  return { events: [event], about: { proposal: submission_id } };
+  return { kind: 'proposed', proposal, at: formatTime(at_ms), by };
 }
 
 /** A proposal's status now: pending ones lapse by themselves. */
 export function proposalStatus(proposal: Proposal, wall_ms: number): Proposal['status'] {
   const hasLapsed = wall_ms >= (parseTime(proposal.expires_at) ?? 0);
   return proposal.status === 'pending' && hasLapsed ? 'expired' : proposal.status;
-}
-
-export function approve(command: ApproveCommand, { issuer, stored, digest }: Writing): Written {
-  const proposal = stored.proposal(command.submission_id);
-  if (proposal === undefined) return refuse('not_found', 'no such proposal');
-  if (proposal.status === 'approved' && proposal.approval_event_id === command.approval_event_id) {
-    return { events: [], about: { mandate: proposal.mission_id! } };
-  }
-  const status = proposalStatus(proposal, command.at_ms);
-  if (status !== 'pending') return refuse('conflict', `the proposal is ${status}`);
-  if (stored.approved(command.approval_event_id) !== undefined) {
-    return refuse('conflict', 'this approval has been given to another proposal', 'approval_event_id');
-  }
-  if (command.proposal_hash !== proposal.proposal_hash) {
-    return refuse('conflict', 'another proposal was shown to the approver', 'proposal_hash');
-  }
-  const refusal = unapprovable(command, proposal);
-  if (refusal !== undefined) return refusal;
-  const terms = approvedTerms(command, issuer, proposal, digest);
-  const { submission_id, by } = command;
-  const event: MandateEvent = { kind: 'approved', submission_id, terms, at: formatTime(command.at_ms), by };
-  return { events: [event], about: { mandate: terms.id } };
-}
-
-function unapprovable(command: ApproveCommand, proposal: Proposal): Refusal | undefined {
-  // A bound that nobody enforces must not look like one that somebody does.
-  const control = Object.keys(proposal.intent.controls ?? {})[0];
-  if (control !== undefined) {
-    const refusal = refuse(
-      'invalid_request',
-      'this control cannot be enforced here',
-      `intent.controls.${control}`,
-    );
-    return { ...refusal, status: 422 };
-  }
-  const proposed: readonly EffectiveEntry[] = proposal.authorization_details.map(approvedEntry);
-  const fit = replaces(command.authorization_details ?? [], proposed);
-  if (!fit.ok) return refuse('not_strict_subset', fit.why, `authorization_details.${fit.index}`);
-  const ceiling = parseTime(proposal.intent.expires_at) ?? 0;
-  const end = parseTime(command.expires_at ?? proposal.intent.expires_at) ?? 0;
-  if (end <= command.at_ms)
-    return refuse('invalid_request', 'the mission would end before it begins', 'expires_at');
-  return end > ceiling
-    ? refuse('not_strict_subset', 'later than the end that was proposed', 'expires_at')
-    : undefined;
-}
-
-function approvedTerms(
-  command: ApproveCommand,
-  issuer: string,
-  proposal: Proposal,
-  digest: Digest,
-): ApprovedTerms {
-  const authority_set = command.authorization_details ?? proposal.authorization_details;
-  return {
-    id: command.mandate_id,
-    issuer,
-    intent: proposal.intent,
-    proposed_authority: proposal.authorization_details,
-    authority_set,
-    entry_digests: authority_set.map((entry) => anchor(digest, issuer, 'mission-authority-entry', entry)),
-    authority_hash: anchor(digest, issuer, 'mission-authority-set', authority_set),
-    intent_hash: anchor(digest, issuer, 'mission-intent', proposal.intent),
-    proposal_hash: proposal.proposal_hash,
-    subject: proposal.subject,
-    approver: command.by,
-    client_id: proposal.client_id,
-    client_issuer: proposal.client_issuer,
-    approval_basis: { type: 'direct' },
-    approval_event_id: command.approval_event_id,
-    policy_version: command.policy_version,
-    created_at: formatTime(command.at_ms),
-    expires_at: command.expires_at ?? proposal.intent.expires_at,
-    lineage: [command.mandate_id],
-    depth: 0,
-  };
 }
 
 export function deny(command: DenyCommand, stored: Stored): Written {

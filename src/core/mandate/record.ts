@@ -1,4 +1,5 @@
 /** The mandate record (draft-mcguinness-oauth-mission, "Mission Record"; members of ours are named in docs). */
+import type { ActionClass } from '../classes.ts';
 import type { Json, JsonObject } from '../json.ts';
 
 /** Only exactly `active` permits. */
@@ -66,6 +67,7 @@ export const OPERATIONS = [
   'shorten',
   'extend',
   'amend',
+  'renew',
   'complete',
   'revoke',
 ] as const;
@@ -108,6 +110,17 @@ export interface ApprovedVersion {
   readonly approved_at: string;
 }
 
+/** What an ending spares of one class of work; what is not named is stopped. */
+export interface Spared {
+  readonly issuance?: boolean;
+  readonly tokens?: boolean;
+  readonly queued?: boolean;
+  readonly in_flight?: boolean;
+}
+
+/** What ending means for each kind of work: `false` spares it. */
+export type Revocation = Readonly<Partial<Record<ActionClass, Spared>>>;
+
 /** What a mandate is when it begins. */
 export interface ApprovedTerms {
   readonly id: string;
@@ -134,6 +147,9 @@ export interface ApprovedTerms {
   /** Root first, this mandate last. */
   readonly lineage: readonly string[];
   readonly depth: number;
+  /** The mandate that this one took the place of. */
+  readonly predecessor?: string;
+  readonly revocation?: Revocation;
 }
 
 export interface MandateRecord extends ApprovedTerms {
@@ -144,6 +160,8 @@ export interface MandateRecord extends ApprovedTerms {
   /** Of a suspension: when it ends by itself, and how. */
   readonly suspend_until?: string;
   readonly on_expiry?: 'resume' | 'revoke';
+  /** The mandate that took the place of this one. */
+  readonly successor?: string;
   readonly history: readonly HistoryItem[];
 }
 
@@ -157,6 +175,7 @@ export interface RecordChange {
   readonly approved_versions?: readonly ApprovedVersion[];
   readonly suspend_until?: string | null;
   readonly on_expiry?: 'resume' | 'revoke' | null;
+  readonly successor?: string;
 }
 
 export interface ProposalTerms {
@@ -171,6 +190,9 @@ export interface ProposalTerms {
   readonly submitted_by: Party;
   /** When the proposal lapses unanswered, RFC 3339. */
   readonly expires_at: string;
+  /** The mandate that its approval supersedes. */
+  readonly predecessor?: string;
+  readonly revocation?: Revocation;
 }
 
 export interface Proposal extends ProposalTerms {

@@ -140,8 +140,13 @@ function keep(sql: Statements, { mandate, proposal }: Folded, event: MandateEven
 }
 
 function replayed(receipt: Receipt, stored: Stored): WriterResult {
-  const mandate = stored.mandate(receipt.id);
-  return { ok: true, position: receipt.position, receipt, ...(mandate === undefined ? {} : { mandate }) };
+  return { ok: true, position: receipt.position, receipt, ...about(receipt, stored) };
+}
+
+function about({ id, submission_id }: Pick<Receipt, 'id' | 'submission_id'>, stored: Stored) {
+  const mandate = stored.mandate(id);
+  const proposal = submission_id === undefined ? undefined : stored.proposal(submission_id);
+  return { ...(mandate === undefined ? {} : { mandate }), ...(proposal === undefined ? {} : { proposal }) };
 }
 
 function answer(
@@ -151,17 +156,28 @@ function answer(
   stored: Stored,
   sql: Statements,
 ): WriterResult {
-  if ('proposal' in written.about) {
-    const proposal = stored.proposal(written.about.proposal);
-    return { ok: true, position, ...(proposal === undefined ? {} : { proposal }) };
+  const submission_id = 'proposal' in written.about ? written.about.proposal : undefined;
+  if (command.kind !== 'operate') {
+    const id = 'mandate' in written.about ? written.about.mandate : '';
+    return {
+      ok: true,
+      position,
+      ...about({ id, ...(submission_id === undefined ? {} : { submission_id }) }, stored),
+    };
   }
-  const mandate = stored.mandate(written.about.mandate)!;
-  if (command.kind !== 'operate') return { ok: true, position, mandate };
-  const { id, state, version } = mandate;
-  const cascaded = Math.max(written.events.length - 1, 0);
-  const receipt: Receipt = { id, operation: command.details.operation, state, version, position, cascaded };
+  const { id, state, version } = stored.mandate(command.id)!;
+  const receipt: Receipt = {
+    id,
+    operation: command.details.operation,
+    state,
+    version,
+    position,
+    cascaded: written.events.filter((event) => event.kind === 'changed' && event.operation === 'cascade')
+      .length,
+    ...(submission_id === undefined ? {} : { submission_id }),
+  };
   const { remember } = written;
   if (remember !== undefined)
     sql.keepNonce.run(id, remember.nonce, remember.fingerprint, JSON.stringify(receipt));
-  return { ok: true, position, mandate, receipt };
+  return { ok: true, position, receipt, ...about(receipt, stored) };
 }

@@ -1,0 +1,132 @@
+/** Renewal: a proposal that starts from what a mandate covers now, and whose approval supersedes it in one commit. */
+import { formatTime, parseTime } from '../time.ts';
+import { effectiveEntries } from './authority.ts';
+import { cascade } from './cascade.ts';
+import {
+  type ApproveCommand,
+  type OperateCommand,
+  type OperationDetails,
+  type Refusal,
+  type Stored,
+  type Writing,
+  type Written,
+  refuse,
+} from './commands.ts';
+import { notASubset } from './derive.ts';
+import type { MandateEvent } from './events.ts';
+import { type Lineage, effectiveEnd, effectiveState, lineageOf, ownOf } from './life.ts';
+import { proposalEvent } from './proposals.ts';
+import type { ApprovedTerms, AuthorityEntry, MandateRecord, Proposal } from './record.ts';
+
+type Renewal = Extract<OperationDetails, { operation: 'renew' }>;
+
+export function renew(
+  command: OperateCommand,
+  details: Renewal,
+  record: MandateRecord,
+  writing: Writing,
+): Written {
+  const { by, at_ms } = command;
+  const { submission_id, intent = record.intent, authorization_details = remainder(record) } = details;
+  if ((parseTime(intent.expires_at) ?? 0) <= at_ms) {
+    return refuse('invalid_request', 'the mission would end before it begins', 'intent.expires_at');
+  }
+  if (authorization_details.length === 0) {
+    return refuse(
+      'invalid_request',
+      'nothing is left to start from: say what is asked for',
+      'authorization_details',
+    );
+  }
+  const { id, subject, client_id, client_issuer, revocation } = record;
+  const event = proposalEvent(
+    {
+      submission_id,
+      intent,
+      authorization_details,
+      subject,
+      client_id,
+      client_issuer,
+      predecessor: id,
+      ...(revocation === undefined ? {} : { revocation }),
+    },
+    { by, at_ms },
+    writing,
+  );
+  return { events: [event], about: { proposal: submission_id } };
+}
+
+/** The entries as they count now: without those that were withdrawn, with what the others were tightened by. */
+function remainder(record: MandateRecord): readonly AuthorityEntry[] {
+  const living = effectiveEntries(record).filter((each) => !each.is_withdrawn);
+  // Each tightening is inside what it tightens, key by key, so the last value of a key is the narrowest.
+  return living.map(({ entry, constraints }) =>
+    constraints.length === 0 ? entry : { ...entry, constraints: Object.assign({}, ...constraints) },
+  );
+}
+
+/** What an approval supersedes: undefined where the proposal is not a renewal. */
+export function predecessorOf(
+  { predecessor }: Proposal,
+  at_ms: number,
+  stored: Stored,
+): Lineage | undefined | Refusal {
+  if (predecessor === undefined) return undefined;
+  const record = stored.mandate(predecessor);
+  const lineage = record === undefined ? undefined : lineageOf(record, stored.mandate);
+  if (lineage === undefined) return refuse('unavailable', 'the mandate to renew cannot be read');
+  const state = effectiveState(lineage, at_ms);
+  // An approval must not lift a suspension, nor bring back what has ended.
+  return state === 'active' ? lineage : refuse('conflict', `the mandate to renew is ${state}`);
+}
+
+/** The place of a renewed child: below the same parent, and still a subset of it. */
+export function renewedBelow(
+  terms: ApprovedTerms,
+  predecessor: Lineage,
+  command: ApproveCommand,
+  stored: Stored,
+): ApprovedTerms | Refusal {
+  const own = ownOf(predecessor);
+  const renewed = { ...terms, predecessor: own.id };
+  if (own.parent === undefined) return renewed;
+  const above = predecessor.slice(0, -1) as unknown as Lineage;
+  const { client_id, authority_set: authorization_details } = terms;
+  const refusal = notASubset(
+    { client_id, authorization_details, at_ms: command.at_ms },
+    above,
+    stored,
+    own.id,
+  );
+  if (refusal !== undefined) return refusal;
+  const end = Math.min(parseTime(terms.expires_at) ?? 0, effectiveEnd(above));
+  return {
+    ...renewed,
+    expires_at: formatTime(end),
+    parent: own.parent,
+    lineage: [...own.lineage.slice(0, -1), terms.id],
+    depth: own.depth,
+  };
+}
+
+/** The end of the predecessor, and of every generation below it: they are made again under the successor. */
+export function supersede(
+  predecessor: MandateRecord,
+  successor: string,
+  { by, at_ms }: ApproveCommand,
+  stored: Stored,
+): readonly MandateEvent[] {
+  const at = formatTime(at_ms);
+  const own: MandateEvent = {
+    kind: 'changed',
+    id: predecessor.id,
+    operation: 'renew',
+    prior_state: 'active',
+    state: 'superseded',
+    version: predecessor.version + 1,
+    change: { successor },
+    at,
+    by,
+  };
+  return [own, ...cascade(predecessor.id, { at, by, at_ms }, stored)];
+}
