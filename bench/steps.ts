@@ -55,7 +55,7 @@ export async function measureSteps(policies: string, isShort: boolean): Promise<
     await time('  gather (remembered token, mandate in the replica)', () => gather(asked, action, parts)),
     await time('  decide, with Cedar', () => decide(facts)),
     await time('  decide, with an engine that permits at once', () => decide(noPolicy)),
-    await time('  record (decision log to /dev/null, metrics)', () => record(decision, facts, parts)),
+    await time('  record (decision log to /dev/null, metrics)', () => record(decision, facts, false, parts)),
     await time('  answer headers', () => allowHeaders(recorded, asked, source)),
   ];
   await close();
@@ -118,12 +118,14 @@ async function build(policies: string, folder: string) {
   const parts = {
     credentials: createCredentials({ issuers: new Map([[AS, tokenIssuer]]), clock_tolerance_s: 5 }),
     mandates: store,
+    issuer: MANDATES,
     policies: { current: () => loaded.set },
     ids,
     settings: {
       budgets: { consequential_read: 60_000, consequential_write: 15_000 },
       permit_validity_ms: 1000,
       clock_tolerance_ms: 5000,
+      settle_within_ms: 60_000,
       realms: new Map([[AS, 'corp']]),
     },
     deadline_ms: 150,
@@ -140,6 +142,7 @@ async function build(policies: string, folder: string) {
     arrived: now(),
     presented: { kind: 'bearer', token },
     selected: parseMissionReference([]),
+    is_vouched: false,
     method: 'GET',
     target: '/repos/example/app/contents',
     host: 'git.example',

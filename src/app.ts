@@ -16,6 +16,7 @@ import { type Keys, fixedKeys, readKeySet } from './credentials/keys.ts';
 import { createRemoteKeys } from './credentials/remote-keys.ts';
 import { sha256 } from './digest.ts';
 import { loadPolicies } from './engines/load.ts';
+import { createCallers } from './http/caller.ts';
 import { createCheckListener } from './http/check-listener.ts';
 import { createControlListener } from './http/control-listener.ts';
 import { createIds } from './ids.ts';
@@ -63,6 +64,7 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
   const check = createCheck({
     credentials: createCredentials({ issuers, clock_tolerance_s: config.clock_tolerance_s }),
     mandates: store,
+    issuer: config.issuer,
     policies: { current: () => policies.set },
     ids,
     settings,
@@ -78,12 +80,13 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
     check: createCheckListener({
       check,
       now,
-      isOperator,
+      callers: createCallers(isOperator),
       tls: config.check.tls,
       deny_detail: config.check.deny_detail,
       realms: settings.realms,
       forward_reference: config.check.forward_reference,
       scheme: config.check.scheme,
+      request_ids: config.check.request_ids,
       complain,
     }),
     control: createControlListener({
@@ -181,6 +184,7 @@ function settingsOf(config: Config): Settings {
     budgets: config.budgets,
     permit_validity_ms: config.permit_validity_ms,
     clock_tolerance_ms: config.clock_tolerance_s * 1000,
+    settle_within_ms: config.settle_within,
     realms: new Map(config.credentials.map(({ issuer, name }) => [issuer, name])),
   };
 }

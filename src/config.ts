@@ -98,7 +98,7 @@ const file = z.strictObject({
       deadline_ms: z.int().min(1).max(10_000).default(150),
       scheme: z.enum(['http', 'https']).default('https'),
       trusted_proxies: emptyYet,
-      request_ids: notYet('untrusted'),
+      request_ids: z.enum(['untrusted', 'proxy']).default('untrusted'),
       forward_reference: z.array(origin).default([]),
       deny_detail: z.enum(['full', 'reason']).default('full'),
       shutdown_grace_ms: z.int().min(0).max(600_000).default(10_000),
@@ -127,7 +127,7 @@ const file = z.strictObject({
     })
     .prefault({}),
   permit_validity_ms: z.int().min(1).max(10_000).default(1000),
-  settle_within: notYet('60s'),
+  settle_within: duration.refine((ms) => ms >= 1000, 'expected at least `1s`').prefault('60s'),
   clock_tolerance_s: z.int().min(0).max(60).default(5),
   actors: notYet('optional'),
   credentials: z.array(credential).min(1, 'expected at least one credential issuer'),

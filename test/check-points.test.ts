@@ -1,17 +1,15 @@
 /** The check points of a harness (design/2, The check points; design/8, Who asks). */
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type JsonObject, member } from '../src/core/json.ts';
-import { ask } from './support/ask.ts';
-import { GIT, MANDATES, type Sidecar, proposalBody, startSidecar } from './support/sidecar.ts';
+import type { JsonObject } from '../src/core/json.ts';
+import { type Asked, question as ask, verdicts } from './support/question.ts';
+import { GIT, type Sidecar, proposalBody, startSidecar } from './support/sidecar.ts';
 
 let sidecar: Sidecar;
-let operator: string;
+const operator = 'operator';
 let records: Record<'active' | 'suspended' | 'revoked', JsonObject>;
 
 beforeAll(async () => {
   sidecar = await startSidecar();
-  operator = readFileSync(sidecar.token_file, 'utf8').trim();
   records = {
     active: await sidecar.mandate(),
     suspended: await sidecar.mandate(),
@@ -22,31 +20,8 @@ beforeAll(async () => {
 });
 afterAll(() => sidecar.discard());
 
-interface Asked {
-  readonly point?: string;
-  readonly of?: JsonObject | null;
-  readonly caller?: string;
-  readonly token?: string;
-  readonly more?: JsonObject;
-}
-
-function question({ point = 'resume', of = records.active, caller, token, more = {} }: Asked) {
-  const body = {
-    check_point: point,
-    action: { name: 'repo.push' },
-    resource: `${GIT}/repos/example/app`,
-    parameters: { ref: 'refs/heads/release' },
-    ...(of === null ? {} : { mandate: { id: of.id!, issuer: MANDATES } }),
-    ...(token === undefined ? {} : { credential: { token } }),
-    ...more,
-  };
-  const authorization = caller === undefined ? {} : { authorization: `Bearer ${caller}` };
-  const headers = { 'content-type': 'application/json', ...authorization };
-  return ask(sidecar.check_port, { method: 'POST', path: '/v1/check', headers, body: JSON.stringify(body) });
-}
-
-const verdicts = ({ body }: { body: JsonObject }): string =>
-  ['credential', 'mandate', 'request'].map((part) => String(member(body[part], 'verdict'))).join(' ');
+const question = ({ of = records.active, point = 'resume', ...asked }: Asked) =>
+  ask(sidecar, { of, point, ...asked });
 
 describe.each(['resume', 'retry'])('%s', (point) => {
   test('an operator may ask without the agent`s credential', async () => {

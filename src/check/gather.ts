@@ -37,15 +37,12 @@ export async function gather(request: CheckRequest, action: Action, parts: Gathe
   const mandate = await find(reference, proving, request, parts);
   return {
     decision_id: parts.ids.decision(),
-    door: request.door,
-    arrived: request.arrived,
+    asked: request,
     decided: parts.now(),
     action,
     credential,
-    is_vouched: request.is_vouched === true,
     reference,
     mandate,
-    min_version: request.min_version,
     policies: parts.policies.current(),
     settings: parts.settings,
   };
@@ -61,7 +58,7 @@ function referenceOf(credential: CredentialFact, request: CheckRequest): Resolve
   const selected_by = request.door === 'envoy' ? 'header' : 'question';
   if (credential.verdict === 'usable')
     return resolveReference(credential.mission, request.selected, selected_by);
-  const isAskedWithout = request.is_vouched === true && credential.verdict === 'not_presented';
+  const isAskedWithout = request.is_vouched && credential.verdict === 'not_presented';
   return isAskedWithout ? resolveReference('absent', request.selected, selected_by) : undefined;
 }
 

@@ -9,6 +9,7 @@ import type { ViewProof } from '../core/freshness.ts';
 import type { LogEntry, Position } from '../core/mandate/events.ts';
 import type { Command, Receipt, Refusal } from '../core/mandate/commands.ts';
 import type { MandateRecord, Proposal } from '../core/mandate/record.ts';
+import type { Reserved, StoredDecision } from '../core/mandate/stored-decision.ts';
 import type { PolicySet } from '../core/policy.ts';
 import type { Reference } from '../core/reference.ts';
 import type { Instant } from '../core/time.ts';
@@ -24,14 +25,8 @@ export interface ViewNeed {
   readonly arrived: Instant;
 }
 
-/** `src/mandates`, as checks see it: the one read path, whatever the engine. */
-export interface MandateView {
-  /**
-   * Starts establishing that the view is recent enough; for budget 0 that is a barrier, begun at arrival, beside
-   * the verification of the credential.
-   */
-  readonly prove: (need: ViewNeed) => Proving;
-}
+/** `src/mandates`, as checks see it: the one read path, whatever the engine, and what holds an allow. */
+export type MandateView = Pick<MandateStore, 'prove' | 'decision' | 'write'>;
 
 export interface Proving {
   /** The mandate and its ancestors as the view has them, with what the view can prove of its age. */
@@ -51,6 +46,8 @@ export interface Committed {
   readonly proposal?: Proposal;
   /** Of an operation; the first answer again where a nonce was repeated. */
   readonly receipt?: Receipt;
+  /** Of a reservation or a settlement. */
+  readonly reserved?: Reserved;
 }
 
 /** `acknowledged`: the level that was reached. */
@@ -59,6 +56,9 @@ export type WriteResult =
 
 export type ProposalResult =
   { readonly ok: true; readonly proposal: Proposal | undefined } | ({ readonly ok: false } & Refusal);
+
+export type DecisionResult =
+  { readonly ok: true; readonly decision: StoredDecision | undefined } | ({ readonly ok: false } & Refusal);
 
 export interface Page {
   readonly items: readonly MandateRecord[];
@@ -92,7 +92,12 @@ export type StoreHealth =
  * engine may be a network away. A write is durable before it resolves, and a failure of the store is a refusal with
  * reason `unavailable`, never an exception.
  */
-export interface MandateStore extends MandateView {
+export interface MandateStore {
+  /**
+   * Starts establishing that the view is recent enough; for budget 0 that is a barrier, begun at arrival, beside
+   * the verification of the credential.
+   */
+  readonly prove: (need: ViewNeed) => Proving;
   readonly write: (command: Command, acknowledge: Acknowledgement) => Promise<WriteResult>;
   /** A round trip to the owner of the log: proof that the view is current as of now, or the reason why not. */
   readonly barrier: () => Promise<ViewProof | { readonly refused: string }>;
@@ -100,6 +105,7 @@ export interface MandateStore extends MandateView {
   /** The mandate and all below it, each parent before its children; empty where there is none. */
   readonly tree: (id: string) => Promise<readonly MandateRecord[]>;
   readonly proposal: (submission_id: string) => Promise<ProposalResult>;
+  readonly decision: (decision_id: string) => Promise<DecisionResult>;
   readonly list: (
     filter: MandateFilter,
     limit: number,

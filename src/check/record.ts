@@ -4,15 +4,15 @@ import type { Decision, RecordedDecision } from '../core/decision.ts';
 import type { Facts } from '../core/facts.ts';
 import { stopFor } from '../core/mandate/life.ts';
 import type { CheckRequest } from '../core/request.ts';
-import { type Instant, type Now, formatTime } from '../core/time.ts';
+import { type Instant, formatTime } from '../core/time.ts';
+import { type HoldingParts, hold } from './hold.ts';
 import type { DecisionSink, Ids, Policies } from './ports.ts';
 
-export interface Recording {
+export interface Recording extends HoldingParts {
   readonly sinks: readonly DecisionSink[];
   readonly emitter: Emitter;
   readonly ids: Ids;
   readonly policies: Policies;
-  readonly now: Now;
   /** Told of defects and of sinks that fail; never of a token or a path. */
   readonly complain: (what: string, error: unknown) => void;
 }
@@ -23,9 +23,23 @@ export interface Emitter {
   readonly next: () => number;
 }
 
-export function record(decision: Decision, facts: Facts, parts: Recording): RecordedDecision {
+/** `moved`: the mandate changed under the decision, which must be made again; never where this is the last time. */
+export async function record(
+  decision: Decision,
+  facts: Facts,
+  isLast: boolean,
+  parts: Recording,
+): Promise<RecordedDecision | 'moved'> {
+  const held = await hold(decision, facts, parts);
+  if (held !== 'moved') return conclude(held, facts, parts);
+  if (!isLast) return held;
+  const detail = 'the mandate changed while it was decided';
+  return conclude(refuseAfterwards(decision, 'state_unavailable', detail), facts, parts);
+}
+
+function conclude(decision: Decision, facts: Facts, parts: Recording): RecordedDecision {
   const at = parts.now();
-  return write(expirePermit(decision, facts, at), facts.arrived, at, parts);
+  return write(expirePermit(decision, facts, at), facts.asked.arrived, at, parts);
 }
 
 function write(decision: Decision, arrived: Instant, at: Instant, parts: Recording): RecordedDecision {

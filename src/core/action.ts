@@ -16,7 +16,7 @@ import { type JsonObject, canonicalJson } from './json.ts';
 import type { Digest } from './mandate/record.ts';
 import { type ParameterValues, fitsCedarDecimal } from './parameter-types.ts';
 import { type Read, isPartial, readHttpParameters, readQuestionParameters } from './parameters.ts';
-import type { CheckPoint, CheckRequest, HttpRequest, Question } from './request.ts';
+import { type CheckPoint, type CheckRequest, type HttpRequest, POINTS, type Question } from './request.ts';
 import {
   type ResourceUri,
   hierarchical,
@@ -38,6 +38,8 @@ export interface Action {
   readonly families: readonly string[];
   readonly class: ActionClass;
   readonly class_source: ClassSource;
+  /** An operation of the action table says what its parameters are. */
+  readonly is_mapped: boolean;
   /** Undefined where the request is malformed. */
   readonly resource: ResourceUri | undefined;
   readonly request: {
@@ -47,7 +49,9 @@ export interface Action {
     readonly path: string;
   };
   readonly parameters: ParameterValues;
-  /** From `consequential_write` up: what the decision is bound to. */
+  /** What a decision is bound to: the parameters as they came, or what would be sent of an unmapped request. */
+  readonly bound: JsonObject;
+  /** Its digest, from `consequential_write` up. */
   readonly parameter_digest: string | undefined;
   readonly fault: ActionFault | undefined;
 }
@@ -84,6 +88,7 @@ function classifyHttp(request: HttpRequest, table: ActionTable, digest: Digest):
     check_point: request.check_point,
     name,
     families: familiesOf(name),
+    is_mapped: found !== undefined,
     ...graded,
     resource: 'refused' in resource ? undefined : resource,
     request: { method: request.method, scheme: table.scheme, host: authority, path },
@@ -105,16 +110,19 @@ function malformedAction(request: HttpRequest, detail: string): Action {
     families: familiesOf(name),
     class: unmappedClass(request.method),
     class_source: 'unmapped',
+    is_mapped: false,
     resource: undefined,
     request: NO_REQUEST,
     parameters: {},
+    bound: {},
     parameter_digest: undefined,
     fault: { reason: 'malformed_request', detail },
   };
 }
 
 function classifyQuestion(question: Question, table: ActionTable, digest: Digest): Action {
-  const { name } = question.action;
+  const { check_point } = question;
+  const name = question.action?.name ?? `mandate.${check_point}`;
   const named = table.named.get(name);
   const isRead = name === 'http.get' || name === 'http.head';
   let graded: Graded =
@@ -124,22 +132,31 @@ function classifyQuestion(question: Question, table: ActionTable, digest: Digest
   // What is harmless on one mapped path is not so on whatever resource a question names.
   graded = raise(graded, 'consequential_read', 'floor');
   graded = raise(graded, floorOf(name, table), 'floor');
-  graded = raise(graded, question.action.class, 'question');
-  const resource = parseResource(question.resource);
-  const read = readQuestionParameters(named?.parameters ?? [], question.parameters);
+  graded = raise(graded, question.action?.class, 'question');
+  // Authority is handed on here, whatever it is that is asked about.
+  if (POINTS[check_point].is_about_mandate) graded = raise(graded, 'privileged_administration', 'floor');
+  const resource = question.resource === undefined ? undefined : parseResource(question.resource);
+  const rules = isAboutRequest(question) ? (named?.parameters ?? []) : [];
+  const read = readQuestionParameters(rules, question.parameters);
   return {
-    check_point: question.check_point,
+    check_point,
     name,
     families: familiesOf(name),
     class: graded.class,
     class_source: graded.class_source,
-    resource: 'refused' in resource ? undefined : resource,
+    is_mapped: named !== undefined,
+    resource: resource === undefined || 'refused' in resource ? undefined : resource,
     request: NO_REQUEST,
     ...parametersOf(read, question.parameters, graded.class, table, digest),
-    ...('refused' in resource
+    ...(resource !== undefined && 'refused' in resource
       ? { fault: { reason: 'malformed_request' as const, detail: `the resource is ${resource.refused}` } }
       : {}),
   };
+}
+
+/** A delegation and a token have no parameters of an action; a commit that names nothing known has none either. */
+function isAboutRequest({ check_point, resource }: Question): boolean {
+  return !POINTS[check_point].is_about_mandate && resource !== undefined;
 }
 
 function parametersOf(
@@ -148,17 +165,17 @@ function parametersOf(
   name: ActionClass,
   table: ActionTable,
   digest: Digest,
-): Pick<Action, 'parameters' | 'parameter_digest' | 'fault'> {
+): Pick<Action, 'parameters' | 'bound' | 'parameter_digest' | 'fault'> {
   const parameter_digest = isBound(name) ? digest(canonicalJson(bound)) : undefined;
-  if ('fault' in read) return { parameters: {}, parameter_digest, fault: read.fault };
+  if ('fault' in read) return { parameters: {}, bound, parameter_digest, fault: read.fault };
   const unheld = table.is_cedar_bound ? Object.entries(read.values).find(isUnheldDecimal)?.[0] : undefined;
-  if (unheld === undefined) return { parameters: read.values, parameter_digest, fault: undefined };
+  if (unheld === undefined) return { parameters: read.values, bound, parameter_digest, fault: undefined };
   const detail = `the parameter \`${unheld}\` has more digits than Cedar's decimal holds`;
-  return { parameters: {}, parameter_digest, fault: { reason: 'parameter_violation', detail } };
+  return { parameters: {}, bound, parameter_digest, fault: { reason: 'parameter_violation', detail } };
 }
 
 /** From `consequential_write` up a decision is bound to its parameters. */
-function isBound(name: ActionClass): boolean {
+export function isBound(name: ActionClass): boolean {
   return name !== 'non_consequential' && name !== 'consequential_read';
 }
 

@@ -24,6 +24,7 @@ export function commonParts(
     ...(action.resource === undefined ? {} : { resource: action.resource.uri }),
     ...(mandate.entry_digest === undefined ? {} : { entry_digest: mandate.entry_digest }),
     ...(action.parameter_digest === undefined ? {} : { parameter_digest: action.parameter_digest }),
+    ...(mandate.approval === undefined ? {} : { approval: mandate.approval.id }),
     policy_revision: facts.policies.revision,
     freshness: freshnessPart(action, facts, mandate),
     obligations: [] as const,

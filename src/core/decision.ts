@@ -3,9 +3,9 @@ import type { ActionClass } from './classes.ts';
 import type { ClassSource } from './action-table.ts';
 import type { FreshnessSource } from './freshness.ts';
 import type { Stop } from './mandate/life.ts';
-import type { MandateState } from './mandate/record.ts';
+import type { AuthorityEntry, MandateState } from './mandate/record.ts';
 import type { EngineAnswer } from './policy.ts';
-import type { NextAction, Reason } from './reasons.ts';
+import type { ControlReason, NextAction, Reason } from './reasons.ts';
 import type { NamedBy } from './reference.ts';
 import type { CheckPoint } from './request.ts';
 
@@ -67,9 +67,22 @@ export interface Decision {
   readonly resource?: string;
   readonly entry_digest?: string;
   readonly parameter_digest?: string;
+  /** The approval of this one action that it rests on. */
+  readonly approval?: string;
   readonly policy_revision: string;
   readonly freshness: FreshnessPart;
   readonly stop: Stop;
+  /** Of a delegation that is refused: the reason that creating the child would get. */
+  readonly child?: { readonly reason: ControlReason; readonly field?: string };
+  /** Of an issuance: what the token may carry, until when at most, and the version that it is of. */
+  readonly authorization_details?: readonly AuthorityEntry[];
+  readonly max_exp?: string;
+  readonly version?: number;
+  /** Of an issuance that is refused: the OAuth error, and what became of the mission where it has ended. */
+  readonly error?: 'invalid_grant' | 'invalid_authorization_details' | 'temporarily_unavailable';
+  readonly mission_error?: string;
+  /** Of a drain: one answer for each item. */
+  readonly items?: readonly DrainItem[];
   readonly obligations: readonly never[];
   readonly next_action: NextAction;
   /**
@@ -78,6 +91,14 @@ export interface Decision {
    */
   readonly valid_until?: string;
   readonly evaluated_at: string;
+}
+
+/** One queued item of a drain. */
+export interface DrainItem {
+  readonly id: string;
+  readonly effect: 'allow' | 'hold' | 'cancel';
+  readonly reason?: Reason;
+  readonly decision_id: string;
 }
 
 /** A decision as it was recorded: which sidecar made it, and as its how manieth. */

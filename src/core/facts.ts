@@ -6,7 +6,7 @@ import type { ViewProof } from './freshness.ts';
 import type { Lineage } from './mandate/life.ts';
 import type { PolicySet } from './policy.ts';
 import type { Resolved } from './reference.ts';
-import type { Door } from './request.ts';
+import type { Asked } from './request.ts';
 import type { Instant } from './time.ts';
 
 /** What the store said about the mandate that was named. */
@@ -24,24 +24,23 @@ export interface Settings {
   readonly permit_validity_ms: number;
   /** How far a token's own end may be past: its issuer's clock is not ours. */
   readonly clock_tolerance_ms: number;
+  /** After this a decision that cannot be undone counts as `unknown`, unless it was committed. */
+  readonly settle_within_ms: number;
   /** Names of the configured issuers: policies and headers show `realm/subject`. */
   readonly realms: ReadonlyMap<string, string>;
 }
 
 export interface Facts {
   readonly decision_id: string;
-  readonly door: Door;
-  readonly arrived: Instant;
+  /** The question as it was asked. */
+  readonly asked: Asked;
   /** When everything had been gathered: the moment that the decision speaks of. */
   readonly decided: Instant;
   readonly action: Action;
   readonly credential: CredentialFact;
-  /** The caller may ask without the agent's credential, and does where none was presented. */
-  readonly is_vouched: boolean;
   /** Undefined where no reference was looked for. */
   readonly reference: Resolved | undefined;
   readonly mandate: MandateFact;
-  readonly min_version: number | undefined;
   readonly policies: PolicySet;
   readonly settings: Settings;
 }

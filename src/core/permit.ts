@@ -3,8 +3,8 @@ import { budgetOf } from './classes.ts';
 import type { Decision } from './decision.ts';
 import type { Facts } from './facts.ts';
 import { effectiveEnd } from './mandate/life.ts';
-import { REASON_TABLE, type Reason } from './reasons.ts';
-import { type Instant, elapsed } from './time.ts';
+import { type NextAction, REASON_TABLE, type Reason } from './reasons.ts';
+import { type Instant, elapsed, formatTime, parseTime } from './time.ts';
 import type { MandateFinding } from './verdicts.ts';
 
 /** The earliest of the token's end, the effective end, and what the view and the permit allow, epoch ms. */
@@ -15,7 +15,15 @@ export function validUntil(facts: Facts, mandate: MandateFinding): number {
   const { joined } = mandate;
   if (joined === undefined) return Math.min(token_end, decided.wall_ms + settings.permit_validity_ms);
   const permit_end = joined.proof.proven.wall_ms + budget_ms + settings.permit_validity_ms;
-  return Math.min(token_end, effectiveEnd(joined.lineage), permit_end);
+  const { approval } = mandate;
+  const approval_end = approval === undefined ? Infinity : (parseTime(approval.approved_until) ?? -Infinity);
+  return Math.min(token_end, effectiveEnd(joined.lineage), permit_end, approval_end);
+}
+
+/** No longer than until `end`, RFC 3339. */
+export function capValidity(decision: Decision, end: string): Decision {
+  const [own, other] = [decision.valid_until ?? end, end].map((text) => parseTime(text) ?? -Infinity);
+  return { ...decision, valid_until: formatTime(Math.min(own!, other!)) };
 }
 
 /** When the token ends, epoch ms; one that is only good by the tolerance ends with it. */
@@ -34,6 +42,8 @@ export function expirePermit(decision: Decision, facts: Facts, at: Instant): Dec
   const { settings, action, mandate } = facts;
   const allowed_ms = (budgetOf(action.class, settings.budgets) ?? 0) + settings.permit_validity_ms;
   const isOver =
+    // A lease, or an approval, may end before all that.
+    at.wall_ms >= (parseTime(decision.valid_until ?? '') ?? Infinity) ||
     elapsed(mandate.proof.proven, at) > allowed_ms ||
     at.wall_ms >= effectiveEnd(mandate.lineage) ||
     at.wall_ms >= tokenEnd(facts);
@@ -42,16 +52,38 @@ export function expirePermit(decision: Decision, facts: Facts, at: Instant): Dec
     : decision;
 }
 
-/** Turns an allow into a deny for a reason found after it was formed. */
-export function refuseAfterwards(decision: Decision, reason: Reason, detail: string): Decision {
-  const lost = reason === 'state_unavailable' ? { verdict: 'unproven' as const, reason } : {};
+/** Turns an allow into a deny for a reason found after it was formed; the verdict that it belongs to says so. */
+export function refuseAfterwards(
+  decision: Decision,
+  reason: Reason,
+  detail: string,
+  next_action: NextAction = REASON_TABLE[reason].next_action,
+): Decision {
   return {
     ...decision,
+    ...spoiled(decision, reason),
     effect: 'deny',
     reason,
     detail,
-    mandate: { ...decision.mandate, ...lost },
-    next_action: REASON_TABLE[reason].next_action,
+    next_action,
     valid_until: decision.evaluated_at,
   };
+}
+
+function spoiled(decision: Decision, reason: Reason): Partial<Decision> {
+  switch (reason) {
+    case 'state_unavailable':
+      return { mandate: { ...decision.mandate, verdict: 'unproven', reason } };
+    case 'out_of_authority':
+    case 'quota_exceeded':
+    case 'parameter_violation':
+    case 'approval_required':
+      return { mandate: { ...decision.mandate, verdict: 'illegitimate', reason } };
+    case 'duplicate_suppressed':
+    case 'idempotency_conflict':
+    case 'malformed_request':
+      return { request: { verdict: 'not_evaluated', reason } };
+    default:
+      return {};
+  }
 }

@@ -3,6 +3,7 @@ import type { Facts, MandateFact } from './facts.ts';
 import type { Judgement } from './freshness.ts';
 import { effectiveEnd, effectiveState, ownOf, type Lineage } from './mandate/life.ts';
 import type { Party } from './mandate/record.ts';
+import { remainder } from './mandate/usage.ts';
 import type { PolicyInput, PolicyMandate } from './policy.ts';
 import { parseTime } from './time.ts';
 
@@ -79,7 +80,7 @@ const ANONYMOUS = {
 };
 
 /** Who acts: the credential's agent; where a trusted caller asks without one, the agent that the mandate names. */
-function agentOf({ credential, is_vouched, settings }: Facts, joined: FoundMandate | undefined) {
+function agentOf({ credential, asked, settings }: Facts, joined: FoundMandate | undefined) {
   if (credential.verdict === 'usable') {
     const { realm, issuer, client_id, subject, expires_at_ms } = credential;
     return {
@@ -91,7 +92,7 @@ function agentOf({ credential, is_vouched, settings }: Facts, joined: FoundManda
       expires_at_ms,
     };
   }
-  if (!is_vouched || joined === undefined) return ANONYMOUS;
+  if (!asked.is_vouched || joined === undefined) return ANONYMOUS;
   const { client_id, client_issuer: issuer, subject } = ownOf(joined.lineage);
   const { realms } = settings;
   const agent = qualified({ iss: issuer, sub: client_id }, realms);
@@ -121,7 +122,7 @@ function policyMandate(lineage: Lineage, facts: Facts): PolicyMandate {
     approver: qualified(own.approver, realms),
     tenant: commonTenant(own.authority_set.map((entry) => entry.constraints?.tenant)),
     suspended_before: own.history.some((item) => item.state === 'suspended'),
-    remaining_calls: UNLIMITED,
+    remaining_calls: own.usage?.max_calls === undefined ? UNLIMITED : Number(remainder(own.usage.max_calls)),
     lineage: own.lineage,
   };
 }

@@ -2,19 +2,67 @@
 import type { ActionClass } from './classes.ts';
 import type { Presented } from './credential.ts';
 import type { JsonObject } from './json.ts';
+import type { DeriveCommand } from './mandate/commands.ts';
+import type { AuthorityEntry } from './mandate/record.ts';
+import type { Outcome, StoredDecision } from './mandate/stored-decision.ts';
 import type { ReferenceSource } from './reference.ts';
 import type { Instant } from './time.ts';
 
-/** The check points that are served so far; the design names the others. */
-export const CHECK_POINTS = ['request', 'tool', 'resume', 'retry'] as const;
+export const CHECK_POINTS = [
+  'request',
+  'tool',
+  'resume',
+  'retry',
+  'delegate',
+  'issue',
+  'refresh',
+  'drain',
+  'renew',
+  'commit',
+] as const;
 export type CheckPoint = (typeof CHECK_POINTS)[number];
 
-/** Points at which a trusted caller may ask on its own: nothing is done yet, so nobody acts under a credential. */
-export const VOUCHED_POINTS: ReadonlySet<CheckPoint> = new Set(['resume', 'retry']);
+interface PointRow {
+  /** Something is done on an allow, so that it is charged and remembered. */
+  readonly is_acting: boolean;
+  /** A trusted caller may ask on its own: nothing is done yet, so nobody acts under a credential. */
+  readonly is_vouched: boolean;
+  /** Asks about the mandate itself and not about an action under it: entries and policies are not asked. */
+  readonly is_about_mandate: boolean;
+}
+
+/** The check points (design/2, The check points). `renew` and `commit` speak of a decision that was given before. */
+export const POINTS: Readonly<Record<CheckPoint, PointRow>> = {
+  request: { is_acting: true, is_vouched: false, is_about_mandate: false },
+  tool: { is_acting: true, is_vouched: false, is_about_mandate: false },
+  resume: { is_acting: false, is_vouched: true, is_about_mandate: false },
+  retry: { is_acting: false, is_vouched: true, is_about_mandate: false },
+  delegate: { is_acting: false, is_vouched: true, is_about_mandate: true },
+  issue: { is_acting: false, is_vouched: true, is_about_mandate: true },
+  refresh: { is_acting: false, is_vouched: true, is_about_mandate: true },
+  drain: { is_acting: false, is_vouched: true, is_about_mandate: false },
+  renew: { is_acting: true, is_vouched: false, is_about_mandate: false },
+  commit: { is_acting: false, is_vouched: false, is_about_mandate: false },
+};
 
 export type Door = 'envoy' | 'native';
 
-interface Asked {
+/** What a question says of repeats: how it is known again, and what it repeats. */
+export interface Repeat {
+  /** Idempotency key; how long it stands for this question, milliseconds, or for ever. */
+  readonly key?: { readonly text: string; readonly lifetime_ms?: number };
+  /** Id of an earlier decision on the same action. */
+  readonly retry_of?: string;
+}
+
+/** The decision that a renewal or a commit names, as the store has it. */
+export type Earlier =
+  | { readonly kind: 'found'; readonly decision: StoredDecision }
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'unreadable'; readonly detail: string };
+
+export interface Asked {
+  readonly door: Door;
   readonly check_point: CheckPoint;
   readonly arrived: Instant;
   readonly presented: Presented;
@@ -23,7 +71,18 @@ interface Asked {
   /** The lowest version of the mandate that the caller accepts. */
   readonly min_version?: number;
   /** The caller itself is trusted to ask about a mandate without the agent's credential (design/8, Who asks). */
-  readonly is_vouched?: boolean;
+  readonly is_vouched: boolean;
+  /** The caller's own principal, where it has shown a credential of its own: `Operator::"local"`. */
+  readonly principal?: string;
+  readonly repeat?: Repeat;
+  /** The approval of this one action that is to count. */
+  readonly approval?: string;
+  readonly earlier?: Earlier;
+  /** When the work was queued, epoch ms. */
+  readonly queued_at_ms?: number;
+  readonly child?: AskedChild;
+  /** What a token is to carry. */
+  readonly authorization_details?: readonly AuthorityEntry[];
   /** Why the door could not read the request in one way only. */
   readonly malformed?: string;
 }
@@ -45,10 +104,20 @@ export interface HttpRequest extends Asked {
 
 export interface Question extends Asked {
   readonly door: 'native';
-  readonly action: { readonly name: string; readonly class?: ActionClass };
-  readonly resource: string;
+  /** Absent where the point is not about an action, or where it is that of an earlier decision. */
+  readonly action?: { readonly name: string; readonly class?: ActionClass };
+  readonly resource?: string;
   readonly parameters: JsonObject;
+  /** The decision that is renewed or committed. */
+  readonly decision_id?: string;
+  readonly outcome?: Outcome;
 }
+
+/** The child that a delegation asks about. */
+export type AskedChild = Pick<
+  DeriveCommand,
+  'client_id' | 'client_issuer' | 'authorization_details' | 'expires_at' | 'budget'
+>;
 
 export type CheckRequest = HttpRequest | Question;
 

@@ -60,3 +60,18 @@ export function parseDuration(text: string): number | undefined {
   const match = /^(\d{1,9})(ms|s|m|h)$/.exec(text);
   return match === null ? undefined : Number(match[1]) * UNIT_MS[match[2]!]!;
 }
+
+const ISO_DURATION = /^P(?:(\d{1,4})D)?(?:T(?:(\d{1,6})H)?(?:(\d{1,8})M)?(?:(\d{1,9})S)?)?$/;
+
+/** An ISO 8601 duration of days, hours, minutes and seconds in milliseconds; years and months have no fixed length. */
+export function parseIsoDuration(text: string): number | undefined {
+  const match = ISO_DURATION.exec(text);
+  if (match === null || !/\d/.test(text) || text.endsWith('T')) return undefined;
+  const [days, hours, minutes, seconds] = match.slice(1).map((part) => Number(part ?? 0)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  return (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000;
+}

@@ -4,13 +4,16 @@ import { type UsableCredential, joins } from './credential.ts';
 import type { CredentialPart, MandatePart, RequestPart } from './decision.ts';
 import type { Facts, MandateFact } from './facts.ts';
 import { type Judgement, judge } from './freshness.ts';
+import { type Issuance, issuanceOf } from './issuance.ts';
+import { approvalOf, lastSuspended } from './mandate/action-approval.ts';
 import { matchLineage, withinToken } from './mandate/authority.ts';
 import type { Exercise } from './mandate/constraints.ts';
-import { effectiveState, ownOf } from './mandate/life.ts';
-import type { MandateRecord, MandateState } from './mandate/record.ts';
+import { type Lineage, effectiveState, ownOf } from './mandate/life.ts';
+import type { ActionApproval, MandateRecord, MandateState } from './mandate/record.ts';
 import { type RequestVerdict, combine } from './policy.ts';
 import { policyInput } from './policy-input.ts';
 import { REASON_TABLE, type Reason } from './reasons.ts';
+import { POINTS } from './request.ts';
 import { formatTime } from './time.ts';
 
 /** A verdict's reason, and what a person is told about it. */
@@ -26,6 +29,8 @@ export interface MandateFinding {
   readonly joined?: Extract<MandateFact, { kind: 'found' }>;
   readonly state?: MandateState;
   readonly entry_digest?: string;
+  readonly approval?: ActionApproval;
+  readonly issuance?: Issuance;
   readonly judgement?: Judgement;
 }
 
@@ -60,7 +65,7 @@ export function credentialVerdict(facts: Facts): CredentialFinding {
     }
     case 'not_presented': {
       const { verdict } = credential;
-      if (action.class === 'non_consequential' || facts.is_vouched) return { part: { verdict } };
+      if (action.class === 'non_consequential' || facts.asked.is_vouched) return { part: { verdict } };
       const detail = 'no credential was presented';
       return {
         part: { verdict, reason: 'credential_invalid' },
@@ -103,8 +108,8 @@ export function mandateVerdict(facts: Facts): MandateFinding {
 }
 
 /** The credential's own mandate; a trusted caller without one may ask about any. */
-function isTheirs({ credential, is_vouched }: Facts, record: MandateRecord): boolean {
-  return credential.verdict === 'usable' ? joins(credential, record) : is_vouched;
+function isTheirs({ credential, asked }: Facts, record: MandateRecord): boolean {
+  return credential.verdict === 'usable' ? joins(credential, record) : asked.is_vouched;
 }
 
 function joinedVerdict(
@@ -114,11 +119,11 @@ function joinedVerdict(
   budget_ms: number,
 ): MandateFinding {
   const own = ownOf(joined.lineage);
-  const judgement = judge(joined.proof, { budget_ms, arrived: facts.arrived }, facts.decided);
+  const judgement = judge(joined.proof, { budget_ms, arrived: facts.asked.arrived }, facts.decided);
   const state = effectiveState(joined.lineage, facts.decided.wall_ms);
   const known = { joined, judgement };
   if (!judgement.fresh) return { ...unproven('state_unavailable', judgement.why), ...known };
-  if (facts.min_version !== undefined && own.version < facts.min_version) {
+  if (facts.asked.min_version !== undefined && own.version < facts.asked.min_version) {
     return { ...unproven('stale_state', `the view has version ${own.version}`), ...known };
   }
   if (authority_hash !== undefined && authority_hash !== own.authority_hash) {
@@ -132,8 +137,56 @@ function joinedVerdict(
   return { ...illegitimate('mission_inactive', `the mission is ${state}`), ...cited, ...known, state };
 }
 
-/** Whether the mandate, and the token where it bounds itself, stand behind this request. */
+/** Whether the mandate stands behind this request, by itself or with a person's approval of this one action. */
 function authorityVerdict(facts: Facts, joined: Extract<MandateFact, { kind: 'found' }>): MandateFinding {
+  if (POINTS[facts.asked.check_point].is_about_mandate) return aboutMandate(facts, joined.lineage);
+  const found = coverage(facts, joined, false);
+  const alone = isQueuedAcross(facts, joined.lineage) && found.why === undefined ? QUEUED_ACROSS : found;
+  if (alone.why?.reason !== 'approval_required') return alone;
+  const { action, asked, decided } = facts;
+  const approval = approvalOf(
+    joined.lineage,
+    {
+      action: action.name,
+      resource: action.resource!.uri,
+      parameter_digest: action.parameter_digest,
+      ...(asked.approval === undefined ? {} : { approval: asked.approval }),
+      may_be_used: asked.repeat !== undefined || asked.check_point === 'renew',
+    },
+    decided.wall_ms,
+  );
+  return approval === undefined ? alone : { ...coverage(facts, joined, true), approval };
+}
+
+/** What an authorization server may issue; whether a child may be made is found out where the mandates are kept. */
+function aboutMandate({ asked }: Facts, lineage: Lineage): MandateFinding {
+  if (asked.check_point === 'delegate') return { verdict: 'legitimate' };
+  const issuance = issuanceOf(lineage, asked.authorization_details, asked.check_point === 'refresh');
+  return 'refused' in issuance
+    ? illegitimate('out_of_authority', issuance.refused)
+    : { verdict: 'legitimate', issuance };
+}
+
+/**
+ * Work that was queued before a suspension is not carried over it by having been queued: what cannot be undone needs a
+ * fresh approval (draft-mcguinness-mission-harness, "Queue Item Object").
+ */
+function isQueuedAcross({ action, asked, settings }: Facts, lineage: Lineage): boolean {
+  const isGrave = budgetOf(action.class, settings.budgets) === 0;
+  return isGrave && asked.queued_at_ms !== undefined && asked.queued_at_ms < lastSuspended(lineage);
+}
+
+const QUEUED_ACROSS: MandateFinding = illegitimate(
+  'approval_required',
+  'it was queued before the mission was suspended, and cannot be undone',
+);
+
+/** Whether the mandate, and the token where it bounds itself, cover the request. */
+function coverage(
+  facts: Facts,
+  joined: Extract<MandateFact, { kind: 'found' }>,
+  is_approved: boolean,
+): MandateFinding {
   const { action, credential, decided } = facts;
   const resource = action.resource!;
   const details = credential.verdict === 'usable' ? credential.authorization_details : undefined;
@@ -141,7 +194,7 @@ function authorityVerdict(facts: Facts, joined: Extract<MandateFact, { kind: 'fo
     action: action.name,
     parameters: action.parameters,
     wall_ms: decided.wall_ms,
-    is_approved: false,
+    is_approved,
   };
   const bound = withinToken(details, resource, exercise);
   const match = matchLineage(joined.lineage, resource, exercise);
@@ -189,6 +242,8 @@ export function isRequestJudged(
 }
 
 export function requestVerdict(facts: Facts, mandate: MandateFinding): RequestFinding {
+  // There is no request that a policy could speak of: the mandate's own rules have judged what is asked.
+  if (POINTS[facts.asked.check_point].is_about_mandate) return { verdict: 'permitted' };
   const { fault } = facts.action;
   if (fault?.reason === 'resource_policy') {
     return { verdict: 'forbidden', why: { reason: 'resource_policy', detail: fault.detail } };

@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { type Json, type JsonObject, parseJson } from '../core/json.ts';
 import { ACTION_CLASSES } from '../core/classes.ts';
 import { readDelegation } from '../core/mandate/attenuation.ts';
+import { isAmount } from '../core/mandate/decimal.ts';
+import { unmeteredBound } from '../core/mandate/usage.ts';
 import { malformedConstraint } from '../core/mandate/constraints.ts';
 import { parseTime } from '../core/time.ts';
 import { parseResource } from '../core/uri.ts';
@@ -100,6 +102,33 @@ export const entry = z.strictObject({
 
 export const entries = z.array(entry).min(1).max(MAX_ENTRIES);
 
+/** A bound on use, as in `intent.controls`. */
+const budget = z.strictObject({
+  max_calls: z.int().min(0).optional(),
+  max_budget: z
+    .strictObject({
+      amount: z.string().refine(isAmount, 'expected a decimal amount'),
+      currency: z.string().regex(/^[A-Z]{3}$/, 'expected a currency code'),
+    })
+    .optional(),
+  max_duration: z
+    .string()
+    .refine(
+      (text) => unmeteredBound({ max_duration: text }) === undefined,
+      'expected a duration such as `PT8H` or `8h`',
+    )
+    .optional(),
+});
+
+/** What a child is made from. */
+export const child = z.strictObject({
+  client_id: name(256),
+  client_issuer: z.string().min(1).max(512).optional(),
+  authorization_details: entries,
+  expires_at: time.optional(),
+  budget: budget.optional(),
+});
+
 const prose = z.array(z.string().min(1).max(MAX_PROSE)).max(64);
 
 export const intent = z.strictObject({
@@ -130,3 +159,10 @@ export const revocation = z.partialRecord(
     in_flight: z.boolean().optional(),
   }),
 );
+
+/** Without the members that are not there. */
+export function defined<T extends object>(members: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as never;
+}
+
+export const digestText = z.string().regex(/^sha-256:[A-Za-z0-9_-]{43}$/, 'expected a digest, `sha-256:…`');

@@ -23,6 +23,8 @@ export interface EnvoyDoor extends IdentitySource {
   readonly check: Check;
   readonly now: Now;
   readonly deny_detail: DenyDetail;
+  /** `proxy`: the proxy sets `x-request-id` itself, so that it stands for one request. */
+  readonly request_ids: 'untrusted' | 'proxy';
   readonly complain: (what: string, error: unknown) => void;
 }
 
@@ -110,6 +112,8 @@ function readMessage(
     arrived: door.now(),
     presented: readAuthorization(authorization),
     selected: parseMissionReference(headerValues(headers, 'mission-reference')),
+    is_vouched: false,
+    ...repeatOf(headers, door),
     ...(why === undefined ? {} : { malformed: why }),
     method,
     target,
@@ -117,6 +121,17 @@ function readMessage(
     headers,
     body,
   };
+}
+
+/** A proxy that tries again sends the same id, soon; a client may send any. */
+const REQUEST_ID_LIFETIME_MS = 10_000;
+const MAX_REQUEST_ID_LENGTH = 256;
+
+function repeatOf(headers: readonly string[], { request_ids }: EnvoyDoor): Pick<HttpRequest, 'repeat'> {
+  if (request_ids === 'untrusted') return {};
+  const [text, ...more] = headerValues(headers, 'x-request-id');
+  if (text === undefined || text === '' || more.length > 0 || text.length > MAX_REQUEST_ID_LENGTH) return {};
+  return { repeat: { key: { text, lifetime_ms: REQUEST_ID_LIFETIME_MS } } };
 }
 
 /** Only the first or the last of duplicates would be judged here, and perhaps the other one there. */

@@ -140,6 +140,10 @@ function eventData(event: MandateEvent) {
   switch (event.kind) {
     case 'proposed':
     case 'denied':
+    // Use is not a change of the mandate: it has no version, and there is no end of it.
+    case 'metered':
+    case 'decided':
+    case 'action_approved':
       return undefined;
     case 'approved':
     case 'derived': {

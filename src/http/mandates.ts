@@ -22,7 +22,10 @@ import {
 import { type Now, formatTime } from '../core/time.ts';
 import {
   Refused,
+  child,
   constraints,
+  defined,
+  digestText,
   entries,
   identifier,
   intent,
@@ -58,8 +61,6 @@ const common = {
   acknowledge: z.enum(ACKNOWLEDGEMENTS).default('durable'),
 };
 
-const digestText = z.string().regex(/^sha-256:[A-Za-z0-9_-]{43}$/, 'expected the digest of an entry');
-
 /** Members of each operation's own (design/7, Operations). */
 const OWN_MEMBERS = {
   suspend: { suspend_until: time.optional(), on_expiry: z.enum(['resume', 'revoke']).optional() },
@@ -74,13 +75,6 @@ const OWN_MEMBERS = {
   complete: {},
   revoke: {},
 } as const satisfies Readonly<Record<AskedOperation, z.core.$ZodShape>>;
-
-const childBody = z.strictObject({
-  client_id: identifier,
-  client_issuer: z.string().min(1).max(512).optional(),
-  authorization_details: entries,
-  expires_at: time.optional(),
-});
 
 const listQuery = z.strictObject({
   subject: identifier.optional(),
@@ -133,7 +127,7 @@ export function openMandates(scope: FastifyInstance, api: MandateApi): void {
   });
 
   scope.post<ById>('/v1/mandates/:id/children', async (request, reply) => {
-    const body = readBody(childBody, request.body);
+    const body = readBody(child, request.body);
     const { mandate } = await commit(api, 'derive', {
       kind: 'derive',
       parent: request.params.id,
@@ -201,10 +195,6 @@ export function submitted({ submission_id, status, proposal_hash, expires_at }: 
 
 /** Operations that are approvals themselves. */
 const NEEDS_APPROVAL: ReadonlySet<AskedOperation> = new Set(['extend', 'amend']);
-
-export function defined<T extends object>(members: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as never;
-}
 
 /** Writes, or throws the refusal as the problem that the caller gets. */
 export async function commit(

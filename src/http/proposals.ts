@@ -3,8 +3,19 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import { proposalStatus } from '../core/mandate/proposals.ts';
 import type { AuthorityEntry, Intent, Proposal, Revocation } from '../core/mandate/record.ts';
-import { Refused, entries, identifier, intent, party, readBody, reason, revocation, time } from './bodies.ts';
-import { type MandateApi, commit, defined, lineageOf, notFound, present, submitted } from './mandates.ts';
+import {
+  Refused,
+  defined,
+  entries,
+  identifier,
+  intent,
+  party,
+  readBody,
+  reason,
+  revocation,
+  time,
+} from './bodies.ts';
+import { type MandateApi, commit, lineageOf, notFound, present, submitted } from './mandates.ts';
 import { controlProblem } from './problem.ts';
 
 const proposalBody = z.strictObject({

@@ -37,7 +37,15 @@ const found = (): MandateFact => {
   } as const;
   return { kind: 'found', lineage: [own()], proof };
 };
-const view = (fact: () => Promise<MandateFact>): MandateView => ({ prove: () => ({ find: fact }) });
+const unasked = (): never => {
+  throw new Error('nothing is to be kept');
+};
+const view = (fact: () => Promise<MandateFact>, more: Partial<MandateView> = {}): MandateView => ({
+  prove: () => ({ find: fact }),
+  write: unasked,
+  decision: unasked,
+  ...more,
+});
 
 interface Harness {
   readonly parts: CheckParts;
@@ -56,12 +64,14 @@ function harness(replaced: Partial<CheckParts> = {}): Harness {
   const parts: CheckParts = {
     credentials: { verify: () => USABLE },
     mandates: view(() => Promise.resolve(found())),
+    issuer: MANDATES,
     policies: { current: () => ({ engines: [engine], revision: 'sha-256:r' }) },
     ids: { decision: () => 'dec_1' },
     settings: {
       budgets: { consequential_read: 60_000, consequential_write: 15_000 },
       permit_validity_ms: 1000,
       clock_tolerance_ms: 5000,
+      settle_within_ms: 60_000,
       realms: new Map(),
     },
     deadline_ms: 40,
@@ -82,6 +92,7 @@ const request = (method = 'POST'): HttpRequest => ({
   arrived: now(),
   presented: { kind: 'bearer', token: 't' },
   selected: 'absent',
+  is_vouched: false,
   method,
   target: '/repos/example/app/x',
   host: 'git.example',
@@ -100,12 +111,12 @@ describe('the path as it should be', () => {
   test('budget 0 begins its proof at arrival, before the credential is verified', async () => {
     const order: string[] = [];
     const { parts } = harness({
-      mandates: {
+      mandates: view(unasked, {
         prove: ({ budget_ms }) => (
           order.push(`prove ${budget_ms}`),
           { find: () => Promise.resolve(found()) }
         ),
-      },
+      }),
       credentials: { verify: () => (order.push('verify'), USABLE) },
     });
     await createCheck(parts)(request());
@@ -157,7 +168,7 @@ describe('what breaks becomes a deny', () => {
   test.each<[string, Partial<CheckParts>]>([
     ['the credentials throw', { credentials: { verify: broken } }],
     ['the credentials reject', { credentials: { verify: () => Promise.reject(new Error('boom')) } }],
-    ['the store throws', { mandates: { prove: broken } }],
+    ['the store throws', { mandates: view(unasked, { prove: broken }) }],
     ['the store rejects', { mandates: view(() => Promise.reject(new Error('boom'))) }],
     [
       'an engine throws',

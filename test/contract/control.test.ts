@@ -424,7 +424,9 @@ describe('an approval may grant less (design/2, "Attenuation"), never more', () 
   });
 
   test.each<readonly [string, JsonObject]>([
-    ['max_calls', { max_calls: 5 }],
+    ['a bound of another shape', { max_calls: [{ call_class: 'x', count: 5 }] }],
+    ['an amount that is none', { max_budget: { amount: '1e3', currency: 'EUR' } }],
+    ['a negative one', { max_budget: { amount: '-1', currency: 'EUR' } }],
     ['an unknown one', { acr: 'urn:example:acr:mfa' }],
   ])('controls that cannot be enforced are kept, and refuse approval: %s', async (_name, controls) => {
     const proposal = await propose(withIntent({ controls }));

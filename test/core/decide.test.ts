@@ -65,6 +65,8 @@ const action = fc
       families: [`${name.split('.')[0]}.*`],
       class: class_,
       class_source: 'operation',
+      is_mapped: true,
+      bound: {},
       resource: fault === 'malformed_request' ? undefined : resource(path),
       request: { method: 'POST', scheme: 'https', host: 'git.example', path },
       parameters: {},
@@ -148,12 +150,19 @@ const cases: fc.Arbitrary<Case> = fc
     min_version: fc.constantFrom(undefined, 1, 2),
     is_vouched: fc.constantFrom(false, false, true),
   })
-  .map(({ answers, ...given }) => ({
+  .map(({ answers, min_version, is_vouched, ...given }) => ({
     answers,
     facts: {
       decision_id: 'dec_1',
-      door: 'envoy',
-      arrived: at(0),
+      asked: {
+        door: 'envoy',
+        check_point: 'request',
+        arrived: at(0),
+        presented: { kind: 'none' },
+        selected: 'absent',
+        is_vouched,
+        ...(min_version === undefined ? {} : { min_version }),
+      },
       decided: at(6),
       ...given,
       policies: {
@@ -167,6 +176,7 @@ const cases: fc.Arbitrary<Case> = fc
         budgets: BUDGETS,
         permit_validity_ms: 1000,
         clock_tolerance_ms: 5000,
+        settle_within_ms: 60_000,
         realms: new Map([[ALICE.iss, 'corp']]),
       },
     },
@@ -174,11 +184,12 @@ const cases: fc.Arbitrary<Case> = fc
 
 /** The first reason in the order of design/2; undefined for an allow. */
 function twin({ facts, answers }: Case): string | undefined {
-  const { action: asked, credential: who, mandate: view, reference: named, min_version } = facts;
+  const { action: asked, credential: who, mandate: view, reference: named } = facts;
+  const { min_version, is_vouched } = facts.asked;
   if (asked.fault?.reason === 'malformed_request') return 'malformed_request';
   const isHarmless = asked.class === 'non_consequential';
   if (who.verdict === 'unusable') return who.reason;
-  if (who.verdict === 'unverifiable' || (who.verdict === 'not_presented' && !isHarmless && !facts.is_vouched))
+  if (who.verdict === 'unverifiable' || (who.verdict === 'not_presented' && !isHarmless && !is_vouched))
     return 'credential_invalid';
   if (!isHarmless) {
     if (named === undefined || 'reason' in named) return named?.reason ?? 'mission_context_missing';
@@ -241,7 +252,8 @@ describe('decide', () => {
         if (effect !== 'allow') return;
         expect(
           who.verdict === 'usable' ||
-            (who.verdict === 'not_presented' && (asked.class === 'non_consequential' || facts.is_vouched)),
+            (who.verdict === 'not_presented' &&
+              (asked.class === 'non_consequential' || facts.asked.is_vouched)),
         ).toBe(true);
         expect(what.verdict).toBe(asked.class === 'non_consequential' ? 'not_required' : 'legitimate');
         expect(request.verdict).toBe('permitted');

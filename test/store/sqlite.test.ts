@@ -105,7 +105,7 @@ describe('a file that cannot be trusted is refused, with the cause', () => {
   test.each([
     ['a broken link', "UPDATE log SET prev = 'x' WHERE seq = 2", 'chain is broken at entry 2'],
     ['a missing entry', 'DELETE FROM log WHERE seq = 2', 'chain is broken at entry 3'],
-    ['a newer schema', 'PRAGMA user_version = 3', 'schema 3, and this build knows 2'],
+    ['a newer schema', 'PRAGMA user_version = 4', 'schema 4, and this build knows 3'],
     ['the database of something else', 'PRAGMA application_id = 7', 'a database of something else'],
   ])('%s', async (_, sql, cause) => {
     const path = await filled();

@@ -5,6 +5,7 @@ import { type Lineage, lineageOf } from '../../src/core/mandate/life.ts';
 import { operate } from '../../src/core/mandate/operate.ts';
 import type { OperationDetails } from '../../src/core/mandate/commands.ts';
 import type { AuthorityEntry, MandateRecord, Proposal } from '../../src/core/mandate/record.ts';
+import type { StoredDecision } from '../../src/core/mandate/stored-decision.ts';
 import { sha256 } from '../../src/digest.ts';
 import { ALICE, ENTRY, MANDATES, T0, iso } from './records.ts';
 
@@ -37,6 +38,7 @@ export const HOUR = 3_600_000;
 export function createMemoryLog(): MemoryLog {
   const events: MandateEvent[] = [];
   const mandates = new Map<string, MandateRecord>();
+  const decisions = new Map<string, StoredDecision>();
   const proposals = new Map<string, Proposal>();
   const stored: Stored = {
     mandate: (id) => mandates.get(id),
@@ -44,6 +46,8 @@ export function createMemoryLog(): MemoryLog {
     nonce: () => undefined,
     children: (id) => [...mandates.values()].filter((each) => each.parent === id).map((each) => each.id),
     approved: () => undefined,
+    decision: (id) => decisions.get(id),
+    keyed: (key) => [...decisions.values()].findLast((each) => each.key === key),
   };
 
   const write: MemoryLog['write'] = (command) => {
@@ -55,6 +59,7 @@ export function createMemoryLog(): MemoryLog {
       const folded = apply(event, events.length, stored);
       if (folded === 'inapplicable') throw new Error(`${event.kind} does not apply`);
       if (folded.mandate !== undefined) mandates.set(folded.mandate.id, folded.mandate);
+      if (folded.decision !== undefined) decisions.set(folded.decision.decision_id, folded.decision);
       if (folded.proposal !== undefined) proposals.set(folded.proposal.submission_id, folded.proposal);
     }
     return written.events;

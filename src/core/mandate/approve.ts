@@ -8,7 +8,8 @@ import type { MandateEvent } from './events.ts';
 import { ownOf } from './life.ts';
 import { proposalStatus } from './proposals.ts';
 import type { ApprovedTerms, Digest, Proposal } from './record.ts';
-import { predecessorOf, renewedBelow, supersede } from './renew.ts';
+import { type Budget, unmeteredBound, usageOf } from './usage.ts';
+import { predecessorOf, successorOf, supersede } from './renew.ts';
 
 export function approve(command: ApproveCommand, { issuer, stored, digest }: Writing): Written {
   const proposal = stored.proposal(command.submission_id);
@@ -29,17 +30,21 @@ export function approve(command: ApproveCommand, { issuer, stored, digest }: Wri
   const predecessor = predecessorOf(proposal, command.at_ms, stored);
   if (predecessor !== undefined && 'refused' in predecessor) return predecessor;
   const asked = approvedTerms(command, issuer, proposal, digest);
-  const terms = predecessor === undefined ? asked : renewedBelow(asked, predecessor, command, stored);
-  if ('refused' in terms) return terms;
+  const successor =
+    predecessor === undefined
+      ? { terms: asked, events: [] }
+      : successorOf(asked, predecessor, command, stored);
+  if ('refused' in successor) return successor;
+  const { terms, events } = successor;
   const { submission_id, by } = command;
   const begun: MandateEvent = { kind: 'approved', submission_id, terms, at: formatTime(command.at_ms), by };
   const ended = predecessor === undefined ? [] : supersede(ownOf(predecessor), terms.id, command, stored);
-  return { events: [begun, ...ended], about: { mandate: terms.id } };
+  return { events: [begun, ...ended, ...events], about: { mandate: terms.id } };
 }
 
 function unapprovable(command: ApproveCommand, proposal: Proposal): Refusal | undefined {
   // A bound that nobody enforces must not look like one that somebody does.
-  const control = Object.keys(proposal.intent.controls ?? {})[0];
+  const control = unmeteredBound(proposal.intent.controls ?? {});
   if (control !== undefined) {
     const refusal = refuse(
       'invalid_request',
@@ -89,5 +94,11 @@ function approvedTerms(
     lineage: [command.mandate_id],
     depth: 0,
     ...(proposal.revocation === undefined ? {} : { revocation: proposal.revocation }),
+    ...metered(proposal.intent.controls ?? {}),
   };
+}
+
+function metered(budget: Budget): Pick<ApprovedTerms, 'usage'> {
+  const usage = usageOf(budget);
+  return usage === undefined ? {} : { usage };
 }

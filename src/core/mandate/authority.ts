@@ -107,6 +107,12 @@ export function approvedEntry(entry: AuthorityEntry, index: number): EffectiveEn
   };
 }
 
+/** An entry as a proposal or a token would state it: with what it was tightened by. */
+export function statedEntry({ entry, constraints }: EffectiveEntry): AuthorityEntry {
+  // Each tightening is inside what it tightens, key by key, so the last value of a key is the narrowest.
+  return constraints.length === 0 ? entry : { ...entry, constraints: Object.assign({}, ...constraints) };
+}
+
 function isFamily(action: string): boolean {
   return action.endsWith('.*');
 }

@@ -11,6 +11,8 @@ import type {
   Party,
   ProposalTerms,
 } from './record.ts';
+import type { Caller, Outcome, Reserved, StoredDecision } from './stored-decision.ts';
+import type { Budget } from './usage.ts';
 
 interface Attributed {
   readonly by: Party;
@@ -61,7 +63,10 @@ export interface DeriveCommand extends Attributed {
   readonly client_issuer?: string;
   readonly authorization_details: readonly AuthorityEntry[];
   readonly expires_at?: string;
+  readonly budget?: Budget;
   readonly policy_version: string;
+  /** Say what would come of it, and make nothing. */
+  readonly is_dry?: boolean;
 }
 
 /** Members of an operation's own. */
@@ -106,7 +111,54 @@ export interface OperateCommand extends Attributed {
   readonly fingerprint: string;
 }
 
-export type Command = ProposeCommand | ApproveCommand | DenyCommand | DeriveCommand | OperateCommand;
+/** A person's approval of one action (design/2, Parameters, repeats, approvals). */
+export interface ApproveActionCommand extends Attributed {
+  readonly kind: 'approve_action';
+  readonly approval_id: string;
+  readonly mandate: string;
+  readonly action: string;
+  readonly resource: string;
+  readonly parameter_digest: string;
+  readonly approved_until: string;
+}
+
+/** Holds an allow: charges it, uses up its approval, and remembers it for repeats. */
+export interface ReserveCommand extends Attributed {
+  readonly kind: 'reserve';
+  /** As it is kept when it is the first of its kind. */
+  readonly decision: StoredDecision;
+  /** Versions of the lineage that the decision was made from, root first. */
+  readonly versions: readonly number[];
+  /** How long running time is paid for ahead, where it is bounded. */
+  readonly lease_ms: number;
+  /** The decision whose lease is renewed. */
+  readonly renews?: string;
+  /** The decision whose action is tried again. */
+  readonly retry_of?: string;
+  /** New `settle_by` of a renewal, RFC 3339. */
+  readonly settle_by?: string;
+  /** Nothing is done yet: say what would come of it, and keep nothing. */
+  readonly is_dry: boolean;
+}
+
+/** What came of a decision. */
+export interface SettleCommand extends Attributed {
+  readonly kind: 'settle';
+  readonly decision_id: string;
+  readonly outcome: Outcome;
+  /** Who says so: must be whom the decision was given to. Absent: a person who may settle any. */
+  readonly caller?: Caller;
+}
+
+export type Command =
+  | ProposeCommand
+  | ApproveCommand
+  | DenyCommand
+  | DeriveCommand
+  | OperateCommand
+  | ApproveActionCommand
+  | ReserveCommand
+  | SettleCommand;
 
 export interface Refusal {
   readonly refused: ControlReason;
@@ -134,8 +186,9 @@ export type Written =
   | {
       /** Nothing to append when the state is already what was asked for. */
       readonly events: readonly MandateEvent[];
-      readonly about: { readonly mandate: string } | { readonly proposal: string };
+      readonly about: { readonly mandate?: string; readonly proposal?: string };
       readonly remember?: { readonly nonce: string; readonly fingerprint: string };
+      readonly reserved?: Reserved;
     }
   | { readonly replay: Receipt }
   | Refusal;
@@ -150,6 +203,9 @@ export interface Stored extends Lookup {
   readonly children: (mandate_id: string) => readonly string[];
   /** The mandate that an approval event has made. */
   readonly approved: (approval_event_id: string) => string | undefined;
+  readonly decision: (decision_id: string) => StoredDecision | undefined;
+  /** The latest decision under the digest of an idempotency key. */
+  readonly keyed: (key: string) => StoredDecision | undefined;
 }
 
 /** What a write is made with: who keeps the mandates, what is stored, and the digest of commitments. */

@@ -19,3 +19,20 @@ function scaled(text: string): bigint {
   const [whole, fraction = ''] = text.split('.') as [string, string?];
   return BigInt(whole + fraction.padEnd(SCALE, '0'));
 }
+
+/** The exact sum of two amounts. */
+export function addAmounts(a: string, b: string): string {
+  return written(scaled(a) + scaled(b));
+}
+
+/** The exact difference, never below zero. */
+export function subtractAmounts(a: string, b: string): string {
+  const difference = scaled(a) - scaled(b);
+  return written(difference < 0n ? 0n : difference);
+}
+
+function written(value: bigint): string {
+  const digits = value.toString().padStart(SCALE + 1, '0');
+  const fraction = digits.slice(-SCALE).replace(/0+$/, '');
+  return `${digits.slice(0, -SCALE)}${fraction === '' ? '' : `.${fraction}`}`;
+}

@@ -3,6 +3,7 @@ import { formatTime, parseTime } from '../time.ts';
 import { anchor } from './anchors.ts';
 import { delegationFits, fitsInside, readDelegation } from './attenuation.ts';
 import { type EffectiveEntry, effectiveEntries } from './authority.ts';
+import { type SetAside, setAside } from './budgets.ts';
 import {
   type DeriveCommand,
   type Refusal,
@@ -20,6 +21,7 @@ import {
   ownOf,
   standingState,
 } from './life.ts';
+import type { MandateEvent } from './events.ts';
 import type { ApprovedTerms } from './record.ts';
 
 export function derive(command: DeriveCommand, writing: Writing): Written {
@@ -32,8 +34,13 @@ export function derive(command: DeriveCommand, writing: Writing): Written {
   if (state !== 'active') return refuse('parent_not_active', `the parent is ${state}`);
   const refusal = notASubset(command, lineage, writing.stored) ?? notInTime(command, lineage);
   if (refusal !== undefined) return refusal;
-  const terms = childTerms(command, lineage, writing);
-  return { events: [{ kind: 'derived', terms, at: formatTime(at_ms), by }], about: { mandate: terms.id } };
+  const aside: SetAside | Refusal = setAside(command.budget ?? {}, parent, { by, at_ms }, writing.stored);
+  if ('refused' in aside) return aside;
+  if (command.is_dry === true) return { events: [], about: {} };
+  const usage = aside.usage === undefined ? {} : { usage: aside.usage };
+  const terms = { ...childTerms(command, lineage, writing), ...usage };
+  const begun: MandateEvent = { kind: 'derived', terms, at: formatTime(at_ms), by };
+  return { events: [...aside.events, begun], about: { mandate: terms.id } };
 }
 
 /** What a child asks for: the part of it that must lie inside its parent. */

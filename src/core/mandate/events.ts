@@ -1,5 +1,9 @@
 /** What the log holds, and the fold that turns it into records. */
+import { parseTime } from '../time.ts';
+import type { StoredDecision } from './stored-decision.ts';
+import type { Usage } from './usage.ts';
 import type {
+  ActionApproval,
   ApprovedTerms,
   HistoryItem,
   MandateRecord,
@@ -32,6 +36,15 @@ export type MandateEvent =
       readonly reason?: string;
       readonly nonce?: string;
       readonly cascaded_from?: string;
+    } & Committed)
+  /** The meters of a mandate as they stand from now on; its terms and its version are as before. */
+  | ({ readonly kind: 'metered'; readonly id: string; readonly usage: Usage } & Committed)
+  /** A decision that is kept, as it stands from now on, and the meters that it was charged to. */
+  | ({ readonly kind: 'decided'; readonly decision: StoredDecision; readonly usage?: Usage } & Committed)
+  | ({
+      readonly kind: 'action_approved';
+      readonly id: string;
+      readonly approval: ActionApproval;
     } & Committed);
 
 /** Where an event stands: ids may be reused after a failover, so all three are compared, never `seq` alone. */
@@ -51,6 +64,7 @@ export interface LogEntry extends Position {
 export interface Folded {
   readonly mandate?: MandateRecord;
   readonly proposal?: Proposal;
+  readonly decision?: StoredDecision;
 }
 
 export interface Lookup {
@@ -75,6 +89,12 @@ export function apply(event: MandateEvent, seq: number, lookup: Lookup): Folded 
       return { mandate: begun(event.terms, 'derive', event, seq) };
     case 'changed':
       return changed(event, seq, lookup);
+    case 'metered':
+      return replaced(event.id, { usage: event.usage }, lookup);
+    case 'decided':
+      return decided(event, lookup);
+    case 'action_approved':
+      return approvedAction(event, lookup);
   }
 }
 
@@ -129,4 +149,40 @@ function changed(event: EventOf<'changed'>, seq: number, lookup: Lookup): Folded
   const kept = Object.entries({ ...before, ...event.change }).filter(([, value]) => value !== null);
   const record = Object.fromEntries(kept) as unknown as MandateRecord;
   return { mandate: { ...record, state, version, history: [...before.history, item] } };
+}
+
+/** What is not a change of the mandate: its version and its history stay. */
+function replaced(id: string, part: Partial<MandateRecord>, lookup: Lookup): Folded | 'inapplicable' {
+  const before = lookup.mandate(id);
+  return before === undefined ? 'inapplicable' : { mandate: { ...before, ...part } };
+}
+
+function decided({ decision, usage }: EventOf<'decided'>, lookup: Lookup): Folded | 'inapplicable' {
+  const before = lookup.mandate(decision.mandate);
+  if (before === undefined) return 'inapplicable';
+  if (usage === undefined && decision.approval === undefined) return { decision };
+  const { approval, decision_id: used_by } = decision;
+  const approvals = before.action_approvals?.map((each) =>
+    each.id === approval ? { ...each, used_by } : each,
+  );
+  return {
+    decision,
+    mandate: {
+      ...before,
+      ...(usage === undefined ? {} : { usage }),
+      ...(approvals === undefined ? {} : { action_approvals: approvals }),
+    },
+  };
+}
+
+function approvedAction(
+  { id, approval, at }: EventOf<'action_approved'>,
+  lookup: Lookup,
+): Folded | 'inapplicable' {
+  // By the event's own time, so that every fold forgets the same ones.
+  const wall_ms = parseTime(at) ?? Infinity;
+  const open = (lookup.mandate(id)?.action_approvals ?? []).filter(
+    ({ approved_until }) => (parseTime(approved_until) ?? -Infinity) > wall_ms,
+  );
+  return replaced(id, { action_approvals: [...open, approval] }, lookup);
 }

@@ -3,7 +3,9 @@
  * inside its own atomic section, so that what was read is what is written over.
  */
 import { formatTime } from '../time.ts';
+import { approveAction } from './action-approval.ts';
 import { approve } from './approve.ts';
+import { returned } from './budgets.ts';
 import { cascade } from './cascade.ts';
 import {
   type Command,
@@ -27,6 +29,7 @@ import {
 import { type Changed, changeOf } from './operations.ts';
 import { deny, propose } from './proposals.ts';
 import { renew } from './renew.ts';
+import { reserve, settle } from './reserve.ts';
 import type { MandateState } from './record.ts';
 
 export function operate(command: Command, writing: Writing): Written {
@@ -41,6 +44,12 @@ export function operate(command: Command, writing: Writing): Written {
       return derive(command, writing);
     case 'operate':
       return change(command, writing);
+    case 'approve_action':
+      return approveAction(command, writing.stored);
+    case 'reserve':
+      return reserve(command, writing.stored);
+    case 'settle':
+      return settle(command, writing.stored);
   }
 }
 
@@ -140,7 +149,7 @@ function eventsOf(
     ...(command.reason === undefined ? {} : { reason: command.reason }),
     ...(command.nonce === undefined ? {} : { nonce: command.nonce }),
   };
-  return isTerminal(state)
-    ? [own, ...cascade(record.id, { at, by: command.by, at_ms: command.at_ms }, stored)]
-    : [own];
+  if (!isTerminal(state)) return [own];
+  const ending = { at, by: command.by, at_ms: command.at_ms };
+  return [own, ...cascade(record.id, ending, stored), ...returned(record, ending, stored)];
 }

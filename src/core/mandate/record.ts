@@ -1,6 +1,7 @@
 /** The mandate record (draft-mcguinness-oauth-mission, "Mission Record"; members of ours are named in docs). */
 import type { ActionClass } from '../classes.ts';
 import type { Json, JsonObject } from '../json.ts';
+import type { Usage } from './usage.ts';
 
 /** Only exactly `active` permits. */
 export type MandateState =
@@ -73,8 +74,11 @@ export const OPERATIONS = [
 ] as const;
 export type AskedOperation = (typeof OPERATIONS)[number];
 
-/** `approve` and `derive` begin a mandate; `cascade` follows the end of an ancestor. */
-export type Operation = AskedOperation | 'approve' | 'derive' | 'cascade';
+/**
+ * `approve` and `derive` begin a mandate; `cascade` follows the end of an ancestor; `expire` stores an end that has
+ * counted since it passed.
+ */
+export type Operation = AskedOperation | 'approve' | 'derive' | 'cascade' | 'expire';
 
 export interface Discharge {
   /** Digest of the entry as it was approved. */
@@ -150,6 +154,21 @@ export interface ApprovedTerms {
   /** The mandate that this one took the place of. */
   readonly predecessor?: string;
   readonly revocation?: Revocation;
+  /** Meters of what is bounded, as they stand when it begins. */
+  readonly usage?: Usage;
+}
+
+/** A person's approval of one action, once. */
+export interface ActionApproval {
+  readonly id: string;
+  readonly action: string;
+  readonly resource: string;
+  readonly parameter_digest: string;
+  readonly approver: Party;
+  readonly approved_at: string;
+  readonly approved_until: string;
+  /** The decision that used it. */
+  readonly used_by?: string;
 }
 
 export interface MandateRecord extends ApprovedTerms {
@@ -162,6 +181,8 @@ export interface MandateRecord extends ApprovedTerms {
   readonly on_expiry?: 'resume' | 'revoke';
   /** The mandate that took the place of this one. */
   readonly successor?: string;
+  /** Those that have not run out. */
+  readonly action_approvals?: readonly ActionApproval[];
   readonly history: readonly HistoryItem[];
 }
 

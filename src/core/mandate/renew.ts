@@ -1,6 +1,7 @@
 /** Renewal: a proposal that starts from what a mandate covers now, and whose approval supersedes it in one commit. */
 import { formatTime, parseTime } from '../time.ts';
-import { effectiveEntries } from './authority.ts';
+import { effectiveEntries, statedEntry } from './authority.ts';
+import { setAsideAnew } from './budgets.ts';
 import { cascade } from './cascade.ts';
 import {
   type ApproveCommand,
@@ -58,11 +59,9 @@ export function renew(
 
 /** The entries as they count now: without those that were withdrawn, with what the others were tightened by. */
 function remainder(record: MandateRecord): readonly AuthorityEntry[] {
-  const living = effectiveEntries(record).filter((each) => !each.is_withdrawn);
-  // Each tightening is inside what it tightens, key by key, so the last value of a key is the narrowest.
-  return living.map(({ entry, constraints }) =>
-    constraints.length === 0 ? entry : { ...entry, constraints: Object.assign({}, ...constraints) },
-  );
+  return effectiveEntries(record)
+    .filter((each) => !each.is_withdrawn)
+    .map(statedEntry);
 }
 
 /** What an approval supersedes: undefined where the proposal is not a renewal. */
@@ -80,16 +79,22 @@ export function predecessorOf(
   return state === 'active' ? lineage : refuse('conflict', `the mandate to renew is ${state}`);
 }
 
-/** The place of a renewed child: below the same parent, and still a subset of it. */
-export function renewedBelow(
+/** What takes the place of a mandate, and what its parent's meters become by it. */
+export interface Successor {
+  readonly terms: ApprovedTerms;
+  readonly events: readonly MandateEvent[];
+}
+
+/** A root starts anew; a renewed child stays below its parent, a subset of it, with the bounds that it had. */
+export function successorOf(
   terms: ApprovedTerms,
   predecessor: Lineage,
   command: ApproveCommand,
   stored: Stored,
-): ApprovedTerms | Refusal {
+): Successor | Refusal {
   const own = ownOf(predecessor);
   const renewed = { ...terms, predecessor: own.id };
-  if (own.parent === undefined) return renewed;
+  if (own.parent === undefined) return { terms: renewed, events: [] };
   const above = predecessor.slice(0, -1) as unknown as Lineage;
   const { client_id, authority_set: authorization_details } = terms;
   const refusal = notASubset(
@@ -99,13 +104,19 @@ export function renewedBelow(
     own.id,
   );
   if (refusal !== undefined) return refusal;
-  const end = Math.min(parseTime(terms.expires_at) ?? 0, effectiveEnd(above));
+  const aside = setAsideAnew(own, ownOf(above), command, stored);
+  if ('refused' in aside) return aside;
+  const { usage: _, ...unmetered } = renewed;
   return {
-    ...renewed,
-    expires_at: formatTime(end),
-    parent: own.parent,
-    lineage: [...own.lineage.slice(0, -1), terms.id],
-    depth: own.depth,
+    terms: {
+      ...unmetered,
+      expires_at: formatTime(Math.min(parseTime(terms.expires_at) ?? 0, effectiveEnd(above))),
+      parent: own.parent,
+      lineage: [...own.lineage.slice(0, -1), terms.id],
+      depth: own.depth,
+      ...(aside.usage === undefined ? {} : { usage: aside.usage }),
+    },
+    events: aside.events,
   };
 }
 

@@ -3,7 +3,7 @@ import { DatabaseSync } from 'node:sqlite';
 import type { Position } from '../../core/mandate/events.ts';
 
 const APPLICATION_ID = 0x6d_61_6e_64;
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 
 const TABLES = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -13,6 +13,8 @@ const TABLES = `
   CREATE INDEX mandate_created ON mandate (created);
   CREATE INDEX mandate_parent ON mandate (parent, created) WHERE parent IS NOT NULL;
   CREATE TABLE approval (event_id TEXT PRIMARY KEY, mandate TEXT NOT NULL) STRICT;
+  CREATE TABLE decision (id TEXT PRIMARY KEY, key TEXT, record TEXT NOT NULL) STRICT;
+  CREATE INDEX decision_key ON decision (key) WHERE key IS NOT NULL;
   CREATE TABLE proposal (id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
   CREATE TABLE nonce (mandate TEXT NOT NULL, nonce TEXT NOT NULL, fingerprint TEXT NOT NULL, receipt TEXT NOT NULL,
                       PRIMARY KEY (mandate, nonce)) STRICT;

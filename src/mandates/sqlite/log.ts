@@ -10,6 +10,7 @@ import {
 import { type Command, type Receipt, type Stored, type Written } from '../../core/mandate/commands.ts';
 import { operate } from '../../core/mandate/operate.ts';
 import type { Digest, MandateRecord, Proposal } from '../../core/mandate/record.ts';
+import type { StoredDecision } from '../../core/mandate/stored-decision.ts';
 import type { LogPage, LogPlace } from '../../check/ports.ts';
 import type { WriterResult } from './protocol.ts';
 
@@ -20,6 +21,7 @@ export interface MandateLog {
     readonly entries: readonly LogEntry[];
   };
   readonly proposal: (submission_id: string) => Proposal | undefined;
+  readonly decision: (decision_id: string) => StoredDecision | undefined;
   readonly records: () => Iterable<MandateRecord>;
   readonly entriesAfter: (after: LogPlace, limit: number) => LogPage;
   /** The head that counts after the caller's transaction ended. */
@@ -67,6 +69,7 @@ export function createLog(db: DatabaseSync, head: Position, parts: LogParts): Ma
   return {
     run,
     proposal: stored.proposal,
+    decision: stored.decision,
     records: function* () {
       for (const row of sql.records.iterate()) yield JSON.parse(String(row.record)) as MandateRecord;
     },
@@ -97,6 +100,11 @@ function statements(db: DatabaseSync) {
     children: db.prepare('SELECT id FROM mandate WHERE parent = ? ORDER BY created'),
     approved: db.prepare('SELECT mandate FROM approval WHERE event_id = ?'),
     keepApproval: db.prepare('INSERT INTO approval VALUES (?, ?)'),
+    decision: db.prepare('SELECT record FROM decision WHERE id = ?'),
+    keyed: db.prepare('SELECT record FROM decision WHERE key = ? ORDER BY rowid DESC LIMIT 1'),
+    keepDecision: db.prepare(
+      'INSERT INTO decision VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record',
+    ),
     proposal: db.prepare('SELECT record FROM proposal WHERE id = ?'),
     keepProposal: db.prepare(
       'INSERT INTO proposal VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record',
@@ -116,6 +124,8 @@ function reader(sql: Statements): Stored {
     proposal: (id) => parsed(sql.proposal, id) as Proposal | undefined,
     children: (id) => sql.children.all(id).map((row) => String(row.id)),
     approved: (event_id) => sql.approved.get(event_id)?.mandate as string | undefined,
+    decision: (id) => parsed(sql.decision, id) as StoredDecision | undefined,
+    keyed: (key) => parsed(sql.keyed, key) as StoredDecision | undefined,
     nonce: (mandate, nonce) => {
       const row = sql.nonce.get(mandate, nonce);
       return row === undefined
@@ -130,12 +140,14 @@ function parsed(statement: StatementSync, id: string): unknown {
   return row === undefined ? undefined : JSON.parse(String(row.record));
 }
 
-function keep(sql: Statements, { mandate, proposal }: Folded, event: MandateEvent): void {
+function keep(sql: Statements, { mandate, proposal, decision }: Folded, event: MandateEvent): void {
   if (mandate !== undefined) {
     const created = mandate.history[0]!.seq;
     sql.keepMandate.run(mandate.id, created, mandate.parent ?? null, JSON.stringify(mandate));
   }
   if (proposal !== undefined) sql.keepProposal.run(proposal.submission_id, JSON.stringify(proposal));
+  if (decision !== undefined)
+    sql.keepDecision.run(decision.decision_id, decision.key ?? null, JSON.stringify(decision));
   if (event.kind === 'approved') sql.keepApproval.run(event.terms.approval_event_id, event.terms.id);
 }
 
@@ -156,16 +168,18 @@ function answer(
   stored: Stored,
   sql: Statements,
 ): WriterResult {
-  const submission_id = 'proposal' in written.about ? written.about.proposal : undefined;
+  const { reserved } = written;
+  if (reserved !== undefined) return { ok: true, position, reserved };
+  const { mandate: named, proposal: submission_id } = written.about;
+  const id = command.kind === 'operate' ? command.id : (named ?? '');
   if (command.kind !== 'operate') {
-    const id = 'mandate' in written.about ? written.about.mandate : '';
     return {
       ok: true,
       position,
       ...about({ id, ...(submission_id === undefined ? {} : { submission_id }) }, stored),
     };
   }
-  const { id, state, version } = stored.mandate(command.id)!;
+  const { state, version } = stored.mandate(command.id)!;
   const receipt: Receipt = {
     id,
     operation: command.details.operation,

@@ -3,6 +3,7 @@ import type { Committed, LogPage, LogPlace } from '../../check/ports.ts';
 import type { LogEntry, Position } from '../../core/mandate/events.ts';
 import type { Command, Refusal } from '../../core/mandate/commands.ts';
 import type { MandateRecord, Proposal } from '../../core/mandate/record.ts';
+import type { StoredDecision } from '../../core/mandate/stored-decision.ts';
 
 export interface WriterOptions {
   readonly file: string;
@@ -12,6 +13,7 @@ export interface WriterOptions {
 export type ToWriter =
   | { readonly kind: 'write'; readonly call: number; readonly command: Command }
   | { readonly kind: 'proposal'; readonly call: number; readonly submission_id: string }
+  | { readonly kind: 'decision'; readonly call: number; readonly decision_id: string }
   | { readonly kind: 'entries'; readonly call: number; readonly after: LogPlace; readonly limit: number }
   | { readonly kind: 'close' };
 
@@ -37,5 +39,6 @@ export type FromWriter =
   | { readonly kind: 'disk_full' }
   | { readonly kind: 'writable_again' }
   | { readonly kind: 'proposal'; readonly call: number; readonly proposal: Proposal | undefined }
+  | { readonly kind: 'decision'; readonly call: number; readonly decision: StoredDecision | undefined }
   | { readonly kind: 'entries'; readonly call: number; readonly page: LogPage }
   | { readonly kind: 'closed' };

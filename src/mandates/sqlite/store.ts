@@ -5,7 +5,14 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { LogPage, MandateStore, ProposalResult, StoreHealth, WriteResult } from '../../check/ports.ts';
+import type {
+  DecisionResult,
+  LogPage,
+  MandateStore,
+  ProposalResult,
+  StoreHealth,
+  WriteResult,
+} from '../../check/ports.ts';
 import { lineageOf } from '../../core/mandate/life.ts';
 import type { Now } from '../../core/time.ts';
 import { type Follower, createFollower } from '../follower.ts';
@@ -40,7 +47,7 @@ export async function openSqliteStore(options: SqliteOptions): Promise<OpenedSto
   return { ok: false, error: refusal };
 }
 
-type WriterAnswer = WriterResult | ProposalResult | LogPage;
+type WriterAnswer = WriterResult | ProposalResult | DecisionResult | LogPage;
 
 /** The writer thread as this process knows it. */
 interface Writer {
@@ -111,6 +118,8 @@ function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer 
         return complain('the store can be written again');
       case 'proposal':
         return calls.settle(message.call, { ok: true, proposal: message.proposal });
+      case 'decision':
+        return calls.settle(message.call, { ok: true, decision: message.decision });
       case 'entries':
         return calls.settle(message.call, message.page);
       case 'closed':
@@ -168,6 +177,8 @@ function storeOf({ follower, listeners, health, ask, close }: Writer, { now }: S
     },
     proposal: async (submission_id) =>
       (await ask((call) => ({ kind: 'proposal', call, submission_id }))) as ProposalResult,
+    decision: async (decision_id) =>
+      (await ask((call) => ({ kind: 'decision', call, decision_id }))) as DecisionResult,
     lineage: (id) => {
       const record = follower.record(id);
       return Promise.resolve(record === undefined ? undefined : lineageOf(record, follower.record));

@@ -92,6 +92,9 @@ function serve({ db, head }: OpenDatabase): void {
       case 'proposal':
         say({ kind: 'proposal', call: message.call, proposal: log.proposal(message.submission_id) });
         break;
+      case 'decision':
+        say({ kind: 'decision', call: message.call, decision: log.decision(message.decision_id) });
+        break;
       case 'entries':
         say({ kind: 'entries', call: message.call, page: log.entriesAfter(message.after, message.limit) });
         break;

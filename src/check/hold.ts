@@ -1,0 +1,62 @@
+/** Holds an allow in the store, where it must not be given twice: an append that holds only if nothing has moved. */
+import type { Decision } from '../core/decision.ts';
+import type { Facts } from '../core/facts.ts';
+import type { Refusal } from '../core/mandate/commands.ts';
+import type { Digest } from '../core/mandate/record.ts';
+import type { Reserved, StoredDecision } from '../core/mandate/stored-decision.ts';
+import { capValidity, refuseAfterwards } from '../core/permit.ts';
+import { holdingOf } from '../core/reservation.ts';
+import type { Now } from '../core/time.ts';
+import { within } from './deadline.ts';
+import type { MandateView, WriteResult } from './ports.ts';
+
+export interface HoldingParts {
+  readonly mandates: MandateView;
+  readonly digest: Digest;
+  readonly deadline_ms: number;
+  readonly now: Now;
+}
+
+const LATE = { ok: false, refused: 'unavailable', detail: 'the store did not answer in time' } as const;
+
+/** The decision as it was held, a deny where it could not be, or `moved`: the mandate is not what it was made from. */
+export async function hold(
+  decision: Decision,
+  facts: Facts,
+  parts: HoldingParts,
+): Promise<Decision | 'moved'> {
+  const holding = holdingOf(decision, facts, parts.digest);
+  if (holding.kind === 'needless') return decision;
+  if (holding.kind === 'refused') return refuseAfterwards(decision, 'parameter_violation', holding.detail);
+  const spent_ms = parts.now().mono_ms - facts.asked.arrived.mono_ms;
+  const pending = parts.mandates.write(holding.command, 'durable');
+  const result = await within<WriteResult>(pending, parts.deadline_ms - spent_ms, () => LATE);
+  if (holding.command.kind === 'derive' && !result.ok && result.refused !== 'unavailable')
+    return delegationRefused(decision, result);
+  if (!result.ok) return refuseAfterwards(decision, 'state_unavailable', result.detail);
+  return result.reserved === undefined ? decision : asReserved(decision, result.reserved);
+}
+
+function delegationRefused(decision: Decision, { refused, detail, field }: Refusal): Decision {
+  const child = { reason: refused, ...(field === undefined ? {} : { field }) };
+  return { ...refuseAfterwards(decision, 'out_of_authority', detail), child };
+}
+
+function asReserved(decision: Decision, reserved: Reserved): Decision | 'moved' {
+  switch (reserved.outcome) {
+    case 'held':
+      return heldAs(decision, reserved.decision);
+    case 'moved':
+      return 'moved';
+    case 'unknown_decision':
+      return refuseAfterwards(decision, 'malformed_request', 'there is no such decision of this caller');
+    case 'refused':
+      return refuseAfterwards(decision, reserved.reason, reserved.detail, reserved.next_action);
+  }
+}
+
+/** The first answer's id, and no longer than running time is paid for. */
+function heldAs(decision: Decision, { decision_id, leased_until }: StoredDecision): Decision {
+  const held = { ...decision, decision_id };
+  return leased_until === undefined ? held : capValidity(held, leased_until);
+}

@@ -1,0 +1,66 @@
+/** A renewal and a commit name a decision that was given before: what it was about comes from the store. */
+import { canonicalJson } from '../core/json.ts';
+import type { Digest } from '../core/mandate/record.ts';
+import { type StoredDecision, isSameCaller } from '../core/mandate/stored-decision.ts';
+import type { CheckRequest, Earlier, Question } from '../core/request.ts';
+import { parseResource } from '../core/uri.ts';
+import { within } from './deadline.ts';
+import type { DecisionResult, MandateView } from './ports.ts';
+
+export interface Recalling {
+  readonly mandates: MandateView;
+  /** Who keeps the mandates here. */
+  readonly issuer: string;
+  readonly digest: Digest;
+  readonly deadline_ms: number;
+}
+
+const LATE: DecisionResult = {
+  ok: false,
+  refused: 'unavailable',
+  detail: 'the store did not answer in time',
+};
+const UNKNOWN: Earlier = { kind: 'unknown' };
+
+export async function recall(request: CheckRequest, parts: Recalling): Promise<CheckRequest> {
+  if (request.door !== 'native' || request.decision_id === undefined) return request;
+  const pending = parts.mandates.decision(request.decision_id);
+  const result = await within(pending, parts.deadline_ms, () => LATE);
+  if (!result.ok) return { ...request, earlier: { kind: 'unreadable', detail: result.detail } };
+  const { decision } = result;
+  const isMeant = decision !== undefined && isAsDecided(request, decision, parts);
+  return isMeant ? about(request, decision, parts.issuer) : { ...request, earlier: UNKNOWN };
+}
+
+/** What the question says itself of the mandate and the action must be what was decided. */
+function isAsDecided(
+  { selected, action, resource, parameters }: Question,
+  decision: StoredDecision,
+  { issuer, digest }: Recalling,
+): boolean {
+  const isMandate =
+    selected === 'absent' ||
+    (selected !== 'malformed' && selected.id === decision.mandate && selected.issuer === issuer);
+  const parsed = resource === undefined ? undefined : parseResource(resource);
+  return (
+    isMandate &&
+    (action === undefined || action.name === decision.action.name) &&
+    (parsed === undefined || ('uri' in parsed && parsed.uri === decision.resource)) &&
+    (Object.keys(parameters).length === 0 || digest(canonicalJson(parameters)) === decision.binding)
+  );
+}
+
+/** The question as it was asked first. */
+function about(request: Question, decision: StoredDecision, issuer: string): Question {
+  const { principal } = request;
+  return {
+    ...request,
+    earlier: { kind: 'found', decision },
+    selected: { id: decision.mandate, issuer },
+    action: decision.action,
+    resource: decision.resource,
+    parameters: decision.parameters ?? request.parameters,
+    // Whoever was given the decision on its own word may speak of it on its own word.
+    is_vouched: principal !== undefined && isSameCaller(decision.caller, { principal }),
+  };
+}

@@ -1,0 +1,69 @@
+/** What an authorization server may put into a token under a mandate (check points `issue` and `refresh`). */
+import type { Decision } from './decision.ts';
+import { fitsInside } from './mandate/attenuation.ts';
+import { type EffectiveEntry, approvedEntry, effectiveEntries, statedEntry } from './mandate/authority.ts';
+import { type Lineage, effectiveEnd, ownOf } from './mandate/life.ts';
+import type { AuthorityEntry, MandateState } from './mandate/record.ts';
+import type { Reason } from './reasons.ts';
+import { formatTime } from './time.ts';
+
+export type Issuance =
+  Required<Pick<Decision, 'authorization_details' | 'max_exp' | 'version'>> | { readonly refused: string };
+
+/**
+ * Asked for nothing: all that the mandate covers now. Asked for more than that: a new token is refused, and a refresh,
+ * which asks for what was granted once, gets what is left of it.
+ */
+export function issuanceOf(
+  lineage: Lineage,
+  requested: readonly AuthorityEntry[] | undefined,
+  is_refresh: boolean,
+): Issuance {
+  const now = coveredNow(lineage);
+  const own = ownOf(lineage);
+  const granted =
+    requested === undefined ? now.map(statedEntry) : is_refresh ? remainderOf(requested, now) : requested;
+  if (granted.length === 0) return { refused: 'nothing of what is asked for is covered any more' };
+  const fit = fitsInside(granted, now);
+  if (!fit.ok) return { refused: `authorization_details.${fit.index}: ${fit.why}` };
+  const max_exp = formatTime(effectiveEnd(lineage));
+  return { authorization_details: granted, max_exp, version: own.version };
+}
+
+/** The entries that count, in the mandate and inside every ancestor. */
+function coveredNow(lineage: Lineage): readonly EffectiveEntry[] {
+  const living = effectiveEntries(ownOf(lineage)).filter((each) => !each.is_withdrawn);
+  const above = lineage.slice(0, -1).map((record) => effectiveEntries(record));
+  return living.filter((each) => above.every((outer) => fitsInside([statedEntry(each)], outer).ok));
+}
+
+/** Of each entry that was granted: itself where it still fits, else what is covered inside of it. */
+function remainderOf(
+  requested: readonly AuthorityEntry[],
+  now: readonly EffectiveEntry[],
+): readonly AuthorityEntry[] {
+  return requested.flatMap((entry, index) => {
+    if (fitsInside([entry], now).ok) return [entry];
+    const outer = [approvedEntry(entry, index)];
+    return now.map(statedEntry).filter((each) => fitsInside([each], outer).ok);
+  });
+}
+
+/** What an authorization server answers its client with, where the mission is why there is no token. */
+export function issuanceError(
+  reason: Reason,
+  state: MandateState | undefined,
+): Pick<Decision, 'error' | 'mission_error'> {
+  switch (reason) {
+    case 'state_unavailable':
+    case 'stale_state':
+    case 'internal_error':
+      return { error: 'temporarily_unavailable', mission_error: 'temporarily_unavailable' };
+    case 'out_of_authority':
+      return { error: 'invalid_authorization_details', mission_error: 'invalid_authorization_details' };
+    default: {
+      const isEnded = reason === 'mission_inactive' && state !== undefined;
+      return { error: 'invalid_grant', mission_error: isEnded ? `mission_${state}` : reason };
+    }
+  }
+}
