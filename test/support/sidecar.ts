@@ -49,6 +49,8 @@ export interface SidecarOptions {
   readonly extra?: string;
   readonly check?: string;
   readonly issuer?: TestIssuer;
+  /** Whom tokens must be meant for; default: `GIT`, as minted. */
+  readonly audience?: string;
   /** Keep the folder of an earlier sidecar: its store, its tokens. */
   readonly folder?: string;
   readonly env?: Record<string, string>;
@@ -162,15 +164,14 @@ export async function startSidecar(options: SidecarOptions = {}): Promise<Sideca
   };
 }
 
-function readLines(file: string): readonly JsonObject[] {
-  const text = readFileSync(file, 'utf8');
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as JsonObject);
+/** Whole lines only: the sidecar may be in the middle of the next one. */
+export function readLines(file: string): readonly JsonObject[] {
+  const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1);
+  return lines.map((line) => JSON.parse(line) as JsonObject);
 }
 
-function configurationText({ policies, actions, extra, check, store_path }: SidecarOptions): string {
+function configurationText(options: SidecarOptions): string {
+  const { policies, actions, extra, check, audience = GIT, store_path } = options;
   const { cedar, opa } = policies ?? { cedar: 'policies/cedar' };
   const folders = Object.entries({ cedar, opa }).flatMap(([name, folder]) =>
     folder === undefined
@@ -182,7 +183,7 @@ check: ${check ?? '{ listen: "127.0.0.1:0", shutdown_grace_ms: 200 }'}
 control: { listen: "127.0.0.1:0" }
 store: { engine: sqlite, path: ${store_path ?? 'data'} }
 credentials:
-  - { name: corp, issuer: "${AS}", audiences: ["${GIT}"], jwks: { file: keys.json }, algorithms: [ES256] }
+  - { name: corp, issuer: "${AS}", audiences: ["${audience}"], jwks: { file: keys.json }, algorithms: [ES256] }
 actions: ${JSON.stringify(actions ?? join(ROOT, 'policies/actions.yaml'))}
 policies: { ${folders.join(', ')} }
 log: { decisions: decisions.jsonl }
