@@ -97,6 +97,7 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
       operator: { iss: config.issuer, sub: 'operator' },
       ids,
       policy_revision: () => policies.set.revision,
+      clock_tolerance_ms: settings.clock_tolerance_ms,
       written: metrics.written,
       isOperator,
       store_health: store.health,

@@ -2,6 +2,7 @@
 import type { Decision } from './decision.ts';
 import { fitsInside } from './mandate/attenuation.ts';
 import { type EffectiveEntry, approvedEntry, effectiveEntries, statedEntry } from './mandate/authority.ts';
+import { isWithheld } from './mandate/condition-standing.ts';
 import { type Lineage, effectiveEnd, ownOf } from './mandate/life.ts';
 import type { AuthorityEntry, MandateState } from './mandate/record.ts';
 import type { Reason } from './reasons.ts';
@@ -16,10 +17,11 @@ export type Issuance =
  */
 export function issuanceOf(
   lineage: Lineage,
+  wall_ms: number,
   requested: readonly AuthorityEntry[] | undefined,
   is_refresh: boolean,
 ): Issuance {
-  const now = coveredNow(lineage);
+  const now = isWithheld(lineage, wall_ms) ? [] : coveredNow(lineage);
   const own = ownOf(lineage);
   const granted =
     requested === undefined ? now.map(statedEntry) : is_refresh ? remainderOf(requested, now) : requested;

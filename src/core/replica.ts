@@ -3,7 +3,7 @@
  * driver outside keeps the working set, does the I/O, and feeds one message at a time.
  */
 import { type LogEntry, type Position, apply } from './mandate/events.ts';
-import type { MandateRecord } from './mandate/record.ts';
+import type { MandateRecord, Observation } from './mandate/record.ts';
 import type { Instant } from './time.ts';
 
 /**
@@ -42,6 +42,8 @@ export interface Step {
   readonly state: ReplicaState;
   /** Records as they stand now, for the driver's working set; a later one replaces an earlier one. */
   readonly changed: readonly MandateRecord[];
+  /** What was seen meanwhile, in order. */
+  readonly observed: readonly Observation[];
 }
 
 export const EMPTY_REPLICA: ReplicaState = { position: undefined, proven: undefined, latch: undefined };
@@ -64,26 +66,34 @@ export function step(state: ReplicaState, message: Message, find: FindRecord): S
 }
 
 function unchanged(state: ReplicaState): Step {
-  return { state, changed: [] };
+  return { state, changed: [], observed: [] };
 }
 
 function applyAll(before: ReplicaState, entries: readonly LogEntry[], find: FindRecord): Step {
   let state = before;
   const changed = new Map<string, MandateRecord>();
+  const observed: Observation[] = [];
   const lookup = { mandate: (id: string) => changed.get(id) ?? find(id), proposal: () => undefined };
+  const stepped = (latch?: Latch): Step => {
+    return {
+      state: latch === undefined ? state : { ...state, latch },
+      changed: [...changed.values()],
+      observed,
+    };
+  };
   for (const entry of entries) {
     if (state.latch !== undefined || state.position === undefined) break;
     const place = placeOf(entry, state.position);
     if (place === 'applied') continue;
-    if (place !== 'next') return { state: { ...state, latch: place }, changed: [...changed.values()] };
+    if (place !== 'next') return stepped(place);
     const folded = isAboutProposal(entry) ? {} : apply(entry.event, entry.seq, lookup);
-    if (folded === 'inapplicable')
-      return { state: { ...state, latch: 'corrupt' }, changed: [...changed.values()] };
+    if (folded === 'inapplicable') return stepped('corrupt');
     if (folded.mandate !== undefined) changed.set(folded.mandate.id, folded.mandate);
+    if (folded.observation !== undefined) observed.push(folded.observation);
     const { epoch, seq, eid } = entry;
     state = { ...state, position: { epoch, seq, eid } };
   }
-  return { state, changed: [...changed.values()] };
+  return stepped();
 }
 
 /** Checks never ask about proposals, so a replica does not keep them. */

@@ -159,9 +159,14 @@ function authorityVerdict(facts: Facts, joined: Extract<MandateFact, { kind: 'fo
 }
 
 /** What an authorization server may issue; whether a child may be made is found out where the mandates are kept. */
-function aboutMandate({ asked }: Facts, lineage: Lineage): MandateFinding {
+function aboutMandate({ asked, decided }: Facts, lineage: Lineage): MandateFinding {
   if (asked.check_point === 'delegate') return { verdict: 'legitimate' };
-  const issuance = issuanceOf(lineage, asked.authorization_details, asked.check_point === 'refresh');
+  const issuance = issuanceOf(
+    lineage,
+    decided.wall_ms,
+    asked.authorization_details,
+    asked.check_point === 'refresh',
+  );
   return 'refused' in issuance
     ? illegitimate('out_of_authority', issuance.refused)
     : { verdict: 'legitimate', issuance };

@@ -166,3 +166,28 @@ export function defined<T extends object>(members: T): { [K in keyof T]: Exclude
 }
 
 export const digestText = z.string().regex(/^sha-256:[A-Za-z0-9_-]{43}$/, 'expected a digest, `sha-256:…`');
+
+export const observedValue = z.union(
+  [z.string().max(1024), z.number(), z.boolean()],
+  'expected a string, a number or a boolean',
+);
+
+/** What is observed, and where: `branch.frozen` of `example/app#main`. */
+export const thing = { event_type: name(256), key: name(1024) };
+
+/** What must keep holding; `expect` is `true` where it is left out. */
+export const conditions = z
+  .array(
+    z.strictObject({
+      id: name(128),
+      ...thing,
+      expect: observedValue.default(true),
+      on_false: z.enum(['suspend', 'contain', 'revoke']),
+      max_stale_s: z.int().min(1).max(31_536_000),
+    }),
+  )
+  .max(16)
+  .superRefine((all, context) => {
+    const twice = all.findIndex(({ id }, index) => all.findIndex((each) => each.id === id) !== index);
+    if (twice !== -1) context.addIssue({ code: 'custom', path: [twice, 'id'], message: 'the same id twice' });
+  });

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import { bearerOf } from './caller.ts';
 import { answerProblems } from './errors.ts';
+import { openConditions } from './conditions.ts';
 import { openDecisions } from './decisions.ts';
 import { openEvents } from './events.ts';
 import { type Health, openHealth } from './health.ts';
@@ -34,6 +35,7 @@ export function createControlListener(options: ControlListener): FastifyInstance
     openProposals(scope, options);
     openMandates(scope, options);
     openDecisions(scope, options);
+    openConditions(scope, options);
     openEvents(scope, options.store);
   });
   return server;

@@ -143,6 +143,7 @@ function eventData(event: MandateEvent) {
     // Use is not a change of the mandate: it has no version, and there is no end of it.
     case 'metered':
     case 'decided':
+    case 'observed':
     case 'action_approved':
       return undefined;
     case 'approved':

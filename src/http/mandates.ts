@@ -49,6 +49,7 @@ export interface MandateApi {
     readonly approval: () => string;
   };
   readonly policy_revision: () => string;
+  readonly clock_tolerance_ms: number;
   /** Told of every write: for metrics. */
   readonly written: (operation: string, outcome: string) => void;
 }

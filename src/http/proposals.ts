@@ -1,10 +1,12 @@
 /** Proposals: what is asked for, shown, and then approved or denied by a person. */
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import type { ProposeCommand } from '../core/mandate/commands.ts';
 import { proposalStatus } from '../core/mandate/proposals.ts';
-import type { AuthorityEntry, Intent, Proposal, Revocation } from '../core/mandate/record.ts';
+import type { AuthorityEntry, Intent, Proposal } from '../core/mandate/record.ts';
 import {
   Refused,
+  conditions,
   defined,
   entries,
   identifier,
@@ -25,6 +27,7 @@ const proposalBody = z.strictObject({
   client_id: identifier,
   client_issuer: z.string().min(1).max(512).optional(),
   revocation: revocation.optional(),
+  conditions: conditions.optional(),
 });
 
 const approvalBody = z.strictObject({
@@ -33,6 +36,9 @@ const approvalBody = z.strictObject({
   expires_at: time.optional(),
   approval_event_id: identifier.optional(),
 });
+
+/** Members that may be left out. */
+type Further = Pick<ProposeCommand, 'revocation' | 'conditions'>;
 
 const denialBody = z.strictObject({ reason: reason.optional() });
 
@@ -51,7 +57,7 @@ export function openProposals(scope: FastifyInstance, api: MandateApi): void {
       subject: body.subject,
       client_id: body.client_id,
       client_issuer: body.client_issuer ?? body.subject.iss,
-      ...(defined({ revocation: body.revocation }) as { revocation?: Revocation }),
+      ...(defined({ revocation: body.revocation, conditions: body.conditions }) as Further),
       ...attributed(api),
     });
     return reply.code(202).send(submitted(proposal!));

@@ -2,7 +2,8 @@
 import type { MandateFact } from '../core/facts.ts';
 import type { FreshnessSource } from '../core/freshness.ts';
 import { lineageOf } from '../core/mandate/life.ts';
-import type { MandateRecord } from '../core/mandate/record.ts';
+import { isLaterOrSame, withObservations } from '../core/mandate/condition-standing.ts';
+import type { MandateRecord, Observation } from '../core/mandate/record.ts';
 import type { Reference } from '../core/reference.ts';
 import { EMPTY_REPLICA, type Message, type ReplicaState, step } from '../core/replica.ts';
 
@@ -10,7 +11,7 @@ export interface Follower {
   readonly state: () => ReplicaState;
   readonly feed: (message: Message) => void;
   /** Loads records that stand at a snapshot's position, before its message is fed. */
-  readonly load: (records: readonly MandateRecord[]) => void;
+  readonly load: (records: readonly MandateRecord[], observations: readonly Observation[]) => void;
   readonly find: (reference: Reference, source: Exclude<FreshnessSource, 'none'>) => MandateFact;
   readonly record: (id: string) => MandateRecord | undefined;
   readonly records: () => Iterable<MandateRecord>;
@@ -23,6 +24,10 @@ export function createFollower(onLatch: (latch: string) => void): Follower {
   let state = EMPTY_REPLICA;
   const working = new Map<string, MandateRecord>();
   const children = new Map<string, string[]>();
+  const observed = new Map<string, Observation>();
+  /** Ids of the mandates with a condition on a thing. */
+  const conditioned = new Map<string, Set<string>>();
+  const observation = (event_type: string, key: string) => observed.get(thing({ event_type, key }));
   const record = (id: string): MandateRecord | undefined => working.get(id);
 
   const keep = (changed: MandateRecord): void => {
@@ -32,7 +37,19 @@ export function createFollower(onLatch: (latch: string) => void): Follower {
       if (siblings === undefined) children.set(parent, [id]);
       else siblings.push(id);
     }
-    working.set(id, changed);
+    for (const condition of changed.conditions ?? []) {
+      const ids = conditioned.get(thing(condition));
+      if (ids === undefined) conditioned.set(thing(condition), new Set([id]));
+      else ids.add(id);
+    }
+    working.set(id, withObservations(changed, observation));
+  };
+
+  const see = (next: Observation): void => {
+    if (!isLaterOrSame(next, observed.get(thing(next)))) return;
+    observed.set(thing(next), next);
+    for (const id of conditioned.get(thing(next)) ?? [])
+      working.set(id, withObservations(working.get(id)!, observation));
   };
 
   const tree = (id: string): readonly MandateRecord[] => {
@@ -50,6 +67,7 @@ export function createFollower(onLatch: (latch: string) => void): Follower {
   const feed = (message: Message): void => {
     const next = step(state, message, record);
     for (const changed of next.changed) keep(changed);
+    for (const each of next.observed) see(each);
     if (next.state.latch !== undefined && next.state.latch !== state.latch) onLatch(next.state.latch);
     ({ state } = next);
   };
@@ -71,12 +89,18 @@ export function createFollower(onLatch: (latch: string) => void): Follower {
   return {
     state: () => state,
     feed,
-    load: (records) => {
+    load: (records, observations) => {
       for (const each of records) keep(each);
+      for (const each of observations) see(each);
     },
     find,
     record,
     records: () => working.values(),
     tree,
   };
+}
+
+/** What an observation and a condition speak of, as one key. */
+function thing({ event_type, key }: Pick<Observation, 'event_type' | 'key'>): string {
+  return JSON.stringify([event_type, key]);
 }

@@ -1,10 +1,11 @@
 /** A mandate log as small as can be: the pure writes and their fold, in maps. */
-import type { Command, Refusal, Stored } from '../../src/core/mandate/commands.ts';
+import type { Command, ProposeCommand, Refusal, Stored } from '../../src/core/mandate/commands.ts';
 import { type MandateEvent, apply } from '../../src/core/mandate/events.ts';
 import { type Lineage, lineageOf } from '../../src/core/mandate/life.ts';
 import { operate } from '../../src/core/mandate/operate.ts';
 import type { OperationDetails } from '../../src/core/mandate/commands.ts';
-import type { AuthorityEntry, MandateRecord, Proposal } from '../../src/core/mandate/record.ts';
+import { isLaterOrSame, withObservations } from '../../src/core/mandate/condition-standing.ts';
+import type { AuthorityEntry, MandateRecord, Observation, Proposal } from '../../src/core/mandate/record.ts';
 import type { StoredDecision } from '../../src/core/mandate/stored-decision.ts';
 import { sha256 } from '../../src/digest.ts';
 import { ALICE, ENTRY, MANDATES, T0, iso } from './records.ts';
@@ -19,7 +20,12 @@ export interface MemoryLog {
   /** Approves a proposal as the mandate `id`. */
   readonly approve: (submission_id: string, id: string, more?: object) => readonly MandateEvent[] | Refusal;
   /** A root mandate of these entries. */
-  readonly begin: (id: string, entries?: readonly AuthorityEntry[], ends_ms?: number) => MandateRecord;
+  readonly begin: (
+    id: string,
+    entries?: readonly AuthorityEntry[],
+    ends_ms?: number,
+    more?: Partial<ProposeCommand>,
+  ) => MandateRecord;
   readonly derive: (
     parent: string,
     id: string,
@@ -38,18 +44,39 @@ export const HOUR = 3_600_000;
 export function createMemoryLog(): MemoryLog {
   const events: MandateEvent[] = [];
   const mandates = new Map<string, MandateRecord>();
+  const observed = new Map<string, Observation>();
+  const observations = new Map<string, Observation>();
   const decisions = new Map<string, StoredDecision>();
   const proposals = new Map<string, Proposal>();
   const stored: Stored = {
-    mandate: (id) => mandates.get(id),
+    mandate: (id) => {
+      const found = mandates.get(id);
+      return found === undefined ? undefined : withObservations(found, stored.observation);
+    },
     proposal: (id) => proposals.get(id),
     nonce: () => undefined,
     children: (id) => [...mandates.values()].filter((each) => each.parent === id).map((each) => each.id),
     approved: () => undefined,
+    observation: (event_type, key) => observations.get(`${event_type} ${key}`),
+    observed: (event_id) => observed.get(event_id),
+    conditioned: (event_type, key) =>
+      [...mandates.values()]
+        .filter(({ parent, conditions = [] }) => {
+          return (
+            parent === undefined &&
+            conditions.some((each) => each.event_type === event_type && each.key === key)
+          );
+        })
+        .map(({ id }) => id),
     decision: (id) => decisions.get(id),
     keyed: (key) => [...decisions.values()].findLast((each) => each.key === key),
   };
 
+  const see = (next: Observation): void => {
+    observed.set(next.event_id, next);
+    const thing = `${next.event_type} ${next.key}`;
+    if (isLaterOrSame(next, observations.get(thing))) observations.set(thing, next);
+  };
   const write: MemoryLog['write'] = (command) => {
     const written = operate(command, { issuer: MANDATES, stored, digest: sha256 });
     if ('refused' in written) return written;
@@ -59,6 +86,7 @@ export function createMemoryLog(): MemoryLog {
       const folded = apply(event, events.length, stored);
       if (folded === 'inapplicable') throw new Error(`${event.kind} does not apply`);
       if (folded.mandate !== undefined) mandates.set(folded.mandate.id, folded.mandate);
+      if (folded.observation !== undefined) see(folded.observation);
       if (folded.decision !== undefined) decisions.set(folded.decision.decision_id, folded.decision);
       if (folded.proposal !== undefined) proposals.set(folded.proposal.submission_id, folded.proposal);
     }
@@ -78,7 +106,7 @@ export function createMemoryLog(): MemoryLog {
       at_ms: T0,
       ...more,
     });
-  const begin: MemoryLog['begin'] = (id, entries = [ENTRY], ends_ms = 8 * HOUR) => {
+  const begin: MemoryLog['begin'] = (id, entries = [ENTRY], ends_ms = 8 * HOUR, more = {}) => {
     const intent = { goal: 'g', resources: [ENTRY.resource], expires_at: iso(ends_ms) };
     write({
       kind: 'propose',
@@ -90,6 +118,7 @@ export function createMemoryLog(): MemoryLog {
       client_issuer: ALICE.iss,
       by,
       at_ms: T0,
+      ...more,
     });
     approve(`sub_${id}`, id);
     return mandates.get(id)!;
@@ -97,8 +126,8 @@ export function createMemoryLog(): MemoryLog {
   return {
     events,
     write,
-    record: (id) => mandates.get(id)!,
-    lineage: (id) => lineageOf(mandates.get(id)!, stored.mandate)!,
+    record: (id) => stored.mandate(id)!,
+    lineage: (id) => lineageOf(stored.mandate(id)!, stored.mandate)!,
     proposal: (submission_id) => proposals.get(submission_id)!,
     approve,
     begin,

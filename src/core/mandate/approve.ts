@@ -94,6 +94,7 @@ function approvedTerms(
     lineage: [command.mandate_id],
     depth: 0,
     ...(proposal.revocation === undefined ? {} : { revocation: proposal.revocation }),
+    ...(proposal.conditions === undefined ? {} : { conditions: proposal.conditions }),
     ...metered(proposal.intent.controls ?? {}),
   };
 }

@@ -5,6 +5,7 @@
 import { type Json, type JsonObject, isObject, member } from '../json.ts';
 import { type ResourceUri, isWithin, parseResource } from '../uri.ts';
 import { type Exercise, type Unmet, unmetConstraint } from './constraints.ts';
+import { isWithheld } from './condition-standing.ts';
 import { type Lineage, ownOf } from './life.ts';
 import type { AuthorityEntry, MandateRecord } from './record.ts';
 
@@ -170,6 +171,11 @@ const WITHDRAWN: Uncovered = {
   detail: 'the entry that covered this was withdrawn',
 };
 
+const WITHHELD: Uncovered = {
+  reason: 'authority_contained',
+  detail: 'a condition of the mandate does not hold',
+};
+
 function unmet(candidate: EffectiveEntry, exercise: Exercise): Uncovered | undefined {
   for (const constraints of candidate.constraints) {
     const failed = unmetConstraint(constraints, exercise);
@@ -181,6 +187,7 @@ function unmet(candidate: EffectiveEntry, exercise: Exercise): Uncovered | undef
 
 /** The entry of the mandate itself; every ancestor must cover the request as well, so its narrowing cuts at once. */
 export function matchLineage(lineage: Lineage, resource: ResourceUri, exercise: Exercise): EntryMatch {
+  if (isWithheld(lineage, exercise.wall_ms)) return WITHHELD;
   const keys = keysOf(resource);
   const own = matchEntry(candidates(ownOf(lineage), resource, keys), resource, exercise);
   if ('reason' in own) return own;

@@ -3,7 +3,7 @@ import { formatTime } from '../time.ts';
 import { cascade } from './cascade.ts';
 import { type Refusal, type Stored, refuse } from './commands.ts';
 import type { MandateEvent } from './events.ts';
-import { isTerminal, standingState } from './life.ts';
+import { isTerminal, ownState } from './life.ts';
 import type { MandateRecord, Party } from './record.ts';
 import { type Budget, type Usage, allot, release, renewed, usageOf } from './usage.ts';
 
@@ -57,7 +57,7 @@ export function sweepExpired(
   { by, at_ms }: Acting,
   stored: Stored,
 ): Swept | undefined {
-  const expired = livingChildren(record, stored).filter((child) => isTerminal(standingState(child, at_ms)));
+  const expired = livingChildren(record, stored).filter((child) => isTerminal(ownState(child, at_ms)));
   if (record.usage === undefined || expired.length === 0) return undefined;
   const at = formatTime(at_ms);
   const events: MandateEvent[] = [];
@@ -65,7 +65,7 @@ export function sweepExpired(
   for (const child of expired) {
     const own = atEnd(child, stored);
     if (own !== undefined) usage = release(usage, own);
-    const state = standingState(child, at_ms);
+    const state = ownState(child, at_ms);
     const { id, version, state: prior_state } = child;
     events.push(
       {

@@ -1,7 +1,7 @@
 /** The end of an ancestor ends every generation below, in the same commit. */
 import type { Stored } from './commands.ts';
 import type { MandateEvent } from './events.ts';
-import { isTerminal, standingState } from './life.ts';
+import { isTerminal, ownState } from './life.ts';
 import type { Party } from './record.ts';
 
 interface Ending {
@@ -18,7 +18,7 @@ export function cascade(root: string, { at, by, at_ms }: Ending, stored: Stored)
     const record = stored.mandate(queue[next]!);
     if (record === undefined) continue;
     queue.push(...stored.children(record.id));
-    const prior_state = standingState(record, at_ms);
+    const prior_state = ownState(record, at_ms);
     if (isTerminal(prior_state)) continue;
     events.push({
       kind: 'changed',

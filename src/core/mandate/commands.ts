@@ -8,6 +8,7 @@ import type {
   Digest,
   Intent,
   MandateState,
+  Observation,
   Party,
   ProposalTerms,
 } from './record.ts';
@@ -32,6 +33,7 @@ export interface ProposeCommand
       | 'client_id'
       | 'client_issuer'
       | 'revocation'
+      | 'conditions'
     > {
   readonly kind: 'propose';
 }
@@ -150,6 +152,14 @@ export interface SettleCommand extends Attributed {
   readonly caller?: Caller;
 }
 
+/** A source's report about something that conditions speak of. */
+export interface ObserveCommand extends Attributed {
+  readonly kind: 'observe';
+  readonly observation: Observation;
+  /** How far ahead of ours the source's clock may be. */
+  readonly clock_tolerance_ms: number;
+}
+
 export type Command =
   | ProposeCommand
   | ApproveCommand
@@ -158,7 +168,8 @@ export type Command =
   | OperateCommand
   | ApproveActionCommand
   | ReserveCommand
-  | SettleCommand;
+  | SettleCommand
+  | ObserveCommand;
 
 export interface Refusal {
   readonly refused: ControlReason;
@@ -203,6 +214,12 @@ export interface Stored extends Lookup {
   readonly children: (mandate_id: string) => readonly string[];
   /** The mandate that an approval event has made. */
   readonly approved: (approval_event_id: string) => string | undefined;
+  /** The last that was seen of this. */
+  readonly observation: (event_type: string, key: string) => Observation | undefined;
+  /** The report under this id. */
+  readonly observed: (event_id: string) => Observation | undefined;
+  /** Root mandates with a condition on this. */
+  readonly conditioned: (event_type: string, key: string) => readonly string[];
   readonly decision: (decision_id: string) => StoredDecision | undefined;
   /** The latest decision under the digest of an idempotency key. */
   readonly keyed: (key: string) => StoredDecision | undefined;

@@ -3,6 +3,7 @@ import { formatTime, parseTime } from '../time.ts';
 import { anchor } from './anchors.ts';
 import { delegationFits, fitsInside, readDelegation } from './attenuation.ts';
 import { type EffectiveEntry, effectiveEntries } from './authority.ts';
+import { isWithheld } from './condition-standing.ts';
 import { type SetAside, setAside } from './budgets.ts';
 import {
   type DeriveCommand,
@@ -19,7 +20,7 @@ import {
   isTerminal,
   lineageOf,
   ownOf,
-  standingState,
+  ownState,
 } from './life.ts';
 import type { MandateEvent } from './events.ts';
 import type { ApprovedTerms } from './record.ts';
@@ -54,12 +55,12 @@ export function notASubset(
   replaced?: string,
 ): Refusal | undefined {
   const parent = ownOf(lineage);
-  const entries = effectiveEntries(parent);
+  const entries = isWithheld(lineage, command.at_ms) ? [] : effectiveEntries(parent);
   const fit = fitsInside(command.authorization_details, entries);
   if (!fit.ok) return refuse('not_strict_subset', fit.why, `authorization_details.${fit.index}`);
   const living = stored.children(parent.id).filter((id) => {
     const child = id === replaced ? undefined : stored.mandate(id);
-    return child !== undefined && !isTerminal(standingState(child, command.at_ms));
+    return child !== undefined && !isTerminal(ownState(child, command.at_ms));
   }).length;
   for (const [index, by] of fit.by.entries()) {
     const refusal = notDelegated(command, index, entries[by]!, parent.depth + 1, living);
@@ -131,5 +132,6 @@ function childTerms(command: DeriveCommand, lineage: Lineage, { issuer, digest }
     lineage: [...parent.lineage, id],
     depth: parent.depth + 1,
     ...(parent.revocation === undefined ? {} : { revocation: parent.revocation }),
+    ...(parent.conditions === undefined ? {} : { conditions: parent.conditions }),
   };
 }

@@ -8,6 +8,7 @@ import type {
   HistoryItem,
   MandateRecord,
   MandateState,
+  Observation,
   Operation,
   Party,
   Proposal,
@@ -41,6 +42,7 @@ export type MandateEvent =
   | ({ readonly kind: 'metered'; readonly id: string; readonly usage: Usage } & Committed)
   /** A decision that is kept, as it stands from now on, and the meters that it was charged to. */
   | ({ readonly kind: 'decided'; readonly decision: StoredDecision; readonly usage?: Usage } & Committed)
+  | ({ readonly kind: 'observed'; readonly observation: Observation } & Committed)
   | ({
       readonly kind: 'action_approved';
       readonly id: string;
@@ -65,6 +67,7 @@ export interface Folded {
   readonly mandate?: MandateRecord;
   readonly proposal?: Proposal;
   readonly decision?: StoredDecision;
+  readonly observation?: Observation;
 }
 
 export interface Lookup {
@@ -93,6 +96,8 @@ export function apply(event: MandateEvent, seq: number, lookup: Lookup): Folded 
       return replaced(event.id, { usage: event.usage }, lookup);
     case 'decided':
       return decided(event, lookup);
+    case 'observed':
+      return { observation: event.observation };
     case 'action_approved':
       return approvedAction(event, lookup);
   }

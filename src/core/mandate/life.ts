@@ -1,5 +1,6 @@
 /** The life of a mandate: which state holds now, which transitions exist, and what each asks of those who act on it. */
 import { parseTime } from '../time.ts';
+import { conditionedState } from './condition-standing.ts';
 import { ACTION_CLASSES, type ActionClass } from '../classes.ts';
 import type { AskedOperation, MandateRecord, MandateState, Revocation } from './record.ts';
 
@@ -34,10 +35,10 @@ export function effectiveEnd(lineage: Lineage): number {
 }
 
 /**
- * The state of one mandate at `wall_ms`, its ancestors aside. Expiry is tested before what is stored, but a stored
- * terminal state stays what it was; a suspension with an end has the outcome that it was given.
+ * The state of one mandate at `wall_ms` by itself. Expiry is tested before what is stored, but a stored terminal state
+ * stays what it was; a suspension with an end has the outcome that it was given.
  */
-export function standingState(record: MandateRecord, wall_ms: number): MandateState {
+export function ownState(record: MandateRecord, wall_ms: number): MandateState {
   if (isTerminal(record.state)) return record.state;
   if (wall_ms >= ownEnd(record)) return 'expired';
   const { state, suspend_until, on_expiry } = record;
@@ -45,6 +46,12 @@ export function standingState(record: MandateRecord, wall_ms: number): MandateSt
   const until = parseTime(suspend_until);
   if (until === undefined || wall_ms < until) return state;
   return on_expiry === 'resume' ? 'active' : 'revoked';
+}
+
+/** The same with what its conditions make of it, its ancestors aside. */
+export function standingState(record: MandateRecord, wall_ms: number): MandateState {
+  const own = ownState(record, wall_ms);
+  return isTerminal(own) ? own : (conditionedState(record, wall_ms) ?? own);
 }
 
 /** The state that counts: an ancestor that ended makes the child `cascaded`, one that is suspended suspends it. */

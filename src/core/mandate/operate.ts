@@ -15,6 +15,8 @@ import {
   type Written,
   refuse,
 } from './commands.ts';
+import { conditionedState } from './condition-standing.ts';
+import { observe } from './conditions.ts';
 import { derive } from './derive.ts';
 import type { MandateEvent } from './events.ts';
 import {
@@ -24,6 +26,7 @@ import {
   isTerminal,
   lineageOf,
   ownOf,
+  ownState,
   standingState,
 } from './life.ts';
 import { type Changed, changeOf } from './operations.ts';
@@ -46,6 +49,8 @@ export function operate(command: Command, writing: Writing): Written {
       return change(command, writing);
     case 'approve_action':
       return approveAction(command, writing.stored);
+    case 'observe':
+      return observe(command, writing.stored);
     case 'reserve':
       return reserve(command, writing.stored);
     case 'settle':
@@ -88,20 +93,20 @@ function changeIn(command: OperateCommand, lineage: Lineage, writing: Writing): 
   const record = ownOf(lineage);
   const rule = TRANSITIONS[operation];
   const standing = standingState(record, command.at_ms);
+  const own = ownState(record, command.at_ms);
   const about = { mandate: record.id };
   const remember = rememberOf(command);
   const isThere = rule.repeatable && standing === rule.to && operation !== 'suspend';
   if (isThere && record.state === rule.to) return { events: [], about, ...remember };
-  // A suspension that has ended in this state by itself is not stored yet: now it is, and those below with it.
-  if (isThere)
-    return { events: eventsOf(command, lineage, standing, {}, writing.stored), about, ...remember };
+  // What has ended in this state by itself is not stored yet: now it is, and those below with it.
+  if (isThere) return { events: eventsOf(command, lineage, own, {}, writing.stored), about, ...remember };
   const state = effectiveState(lineage, command.at_ms);
   // What is projected from above is not the mandate's own: it may end or be suspended itself, but not go on alone.
   const counts = rule.needs_version ? state : standing;
   if (
     isTerminal(state) ||
     !rule.from.includes(counts) ||
-    (operation === 'resume' && isHeldFromAbove(lineage, command.at_ms))
+    (operation === 'resume' && isHeldOtherwise(lineage, command.at_ms))
   ) {
     return refuse('conflict', `\`${operation}\` of a mandate that is ${state}`);
   }
@@ -110,12 +115,14 @@ function changeIn(command: OperateCommand, lineage: Lineage, writing: Writing): 
   const changed = changeOf(command, details, lineage, writing);
   if (changed === 'unchanged') return { events: [], about, ...remember };
   if ('refused' in changed) return changed;
-  const events = eventsOf(command, lineage, standing, changed, writing.stored);
+  const events = eventsOf(command, lineage, own, changed, writing.stored);
   return { events, about, ...remember };
 }
 
-function isHeldFromAbove(lineage: Lineage, at_ms: number): boolean {
-  return lineage.slice(0, -1).some((ancestor) => standingState(ancestor, at_ms) !== 'active');
+/** By a mandate above, or by a condition that does not hold: a resume would not make it go on. */
+function isHeldOtherwise(lineage: Lineage, at_ms: number): boolean {
+  const isBelow = lineage.slice(0, -1).some((ancestor) => standingState(ancestor, at_ms) !== 'active');
+  return isBelow || conditionedState(ownOf(lineage), at_ms) !== undefined;
 }
 
 function rememberOf({ nonce, fingerprint }: OperateCommand) {
@@ -126,20 +133,20 @@ function rememberOf({ nonce, fingerprint }: OperateCommand) {
 function eventsOf(
   command: OperateCommand,
   lineage: Lineage,
-  standing: MandateState,
+  own_state: MandateState,
   change_: Changed,
   stored: Stored,
 ): readonly MandateEvent[] {
   const record = ownOf(lineage);
   const { operation } = command.details;
-  const state = TRANSITIONS[operation].to ?? standing;
+  const state = TRANSITIONS[operation].to ?? own_state;
   const at = formatTime(command.at_ms);
-  const hasGoneOn = record.state === 'suspended' && standing === 'active';
+  const hasGoneOn = record.state === 'suspended' && own_state === 'active';
   const own: MandateEvent = {
     kind: 'changed',
     id: record.id,
     operation,
-    prior_state: standing,
+    prior_state: own_state,
     state,
     version: record.version + 1,
     // A suspension that ended by itself leaves nothing of itself in a record that is stored as going on.

@@ -12,7 +12,7 @@ import {
   refuse,
 } from './commands.ts';
 import { broaderConstraint, malformedConstraint } from './constraints.ts';
-import { type Lineage, effectiveEnd, ownEnd, ownOf, standingState } from './life.ts';
+import { type Lineage, effectiveEnd, ownEnd, ownOf, ownState } from './life.ts';
 import type { ApprovedVersion, MandateRecord, Overlay, RecordChange } from './record.ts';
 
 export type Changed = RecordChange;
@@ -71,7 +71,7 @@ function suspend({ suspend_until, on_expiry }: Of<'suspend'>, record: MandateRec
   }
   const isSame = record.suspend_until === suspend_until && record.on_expiry === on_expiry;
   // One that has ended by itself is over, whatever is stored: to suspend again is to suspend.
-  const isSuspended = standingState(record, at_ms) === 'suspended';
+  const isSuspended = ownState(record, at_ms) === 'suspended';
   if (isSuspended && (isSame || suspend_until === undefined)) return 'unchanged';
   return { suspend_until: suspend_until ?? null, on_expiry: on_expiry ?? null };
 }

@@ -114,6 +114,30 @@ export interface ApprovedVersion {
   readonly approved_at: string;
 }
 
+/** What a source reports, and a condition expects. */
+export type ObservedValue = string | number | boolean;
+
+/** One report of a source about something that conditions speak of. */
+export interface Observation {
+  readonly event_id: string;
+  readonly event_type: string;
+  readonly key: string;
+  readonly value: ObservedValue;
+  readonly observed_at: string;
+}
+
+/** Something that must keep holding. */
+export interface Condition {
+  readonly id: string;
+  readonly event_type: string;
+  readonly key: string;
+  readonly expect: ObservedValue;
+  readonly on_false: 'suspend' | 'contain' | 'revoke';
+  readonly max_stale_s: number;
+  /** The last that was seen of it. Not of the record itself: it is put there when the record is read. */
+  readonly last?: { readonly value: ObservedValue; readonly observed_at: string };
+}
+
 /** What an ending spares of one class of work; what is not named is stopped. */
 export interface Spared {
   readonly issuance?: boolean;
@@ -154,6 +178,8 @@ export interface ApprovedTerms {
   /** The mandate that this one took the place of. */
   readonly predecessor?: string;
   readonly revocation?: Revocation;
+  /** A child has those of its parent. */
+  readonly conditions?: readonly Condition[];
   /** Meters of what is bounded, as they stand when it begins. */
   readonly usage?: Usage;
 }
@@ -214,6 +240,7 @@ export interface ProposalTerms {
   /** The mandate that its approval supersedes. */
   readonly predecessor?: string;
   readonly revocation?: Revocation;
+  readonly conditions?: readonly Condition[];
 }
 
 export interface Proposal extends ProposalTerms {

@@ -39,7 +39,7 @@ export function renew(
       'authorization_details',
     );
   }
-  const { id, subject, client_id, client_issuer, revocation } = record;
+  const { id, subject, client_id, client_issuer, revocation, conditions } = record;
   const event = proposalEvent(
     {
       submission_id,
@@ -50,6 +50,7 @@ export function renew(
       client_issuer,
       predecessor: id,
       ...(revocation === undefined ? {} : { revocation }),
+      ...(conditions === undefined ? {} : { conditions }),
     },
     { by, at_ms },
     writing,

@@ -13,6 +13,11 @@ const TABLES = `
   CREATE INDEX mandate_created ON mandate (created);
   CREATE INDEX mandate_parent ON mandate (parent, created) WHERE parent IS NOT NULL;
   CREATE TABLE approval (event_id TEXT PRIMARY KEY, mandate TEXT NOT NULL) STRICT;
+  CREATE TABLE observed (event_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
+  CREATE TABLE observation (event_type TEXT NOT NULL, key TEXT NOT NULL, record TEXT NOT NULL,
+                            PRIMARY KEY (event_type, key)) STRICT;
+  CREATE TABLE conditioned (event_type TEXT NOT NULL, key TEXT NOT NULL, mandate TEXT NOT NULL,
+                            PRIMARY KEY (event_type, key, mandate)) STRICT;
   CREATE TABLE decision (id TEXT PRIMARY KEY, key TEXT, record TEXT NOT NULL) STRICT;
   CREATE INDEX decision_key ON decision (key) WHERE key IS NOT NULL;
   CREATE TABLE proposal (id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;

@@ -9,7 +9,14 @@ import {
 } from '../../core/mandate/events.ts';
 import { type Command, type Receipt, type Stored, type Written } from '../../core/mandate/commands.ts';
 import { operate } from '../../core/mandate/operate.ts';
-import type { Digest, MandateRecord, Proposal } from '../../core/mandate/record.ts';
+import { isLaterOrSame, withObservations } from '../../core/mandate/condition-standing.ts';
+import type {
+  ApprovedTerms,
+  Digest,
+  MandateRecord,
+  Observation,
+  Proposal,
+} from '../../core/mandate/record.ts';
 import type { StoredDecision } from '../../core/mandate/stored-decision.ts';
 import type { LogPage, LogPlace } from '../../check/ports.ts';
 import type { WriterResult } from './protocol.ts';
@@ -23,6 +30,7 @@ export interface MandateLog {
   readonly proposal: (submission_id: string) => Proposal | undefined;
   readonly decision: (decision_id: string) => StoredDecision | undefined;
   readonly records: () => Iterable<MandateRecord>;
+  readonly observations: () => readonly Observation[];
   readonly entriesAfter: (after: LogPlace, limit: number) => LogPage;
   /** The head that counts after the caller's transaction ended. */
   readonly settle: (outcome: 'committed' | 'rolled_back') => void;
@@ -73,6 +81,7 @@ export function createLog(db: DatabaseSync, head: Position, parts: LogParts): Ma
     records: function* () {
       for (const row of sql.records.iterate()) yield JSON.parse(String(row.record)) as MandateRecord;
     },
+    observations: () => sql.observations.all().map(({ record }) => JSON.parse(String(record)) as Observation),
     entriesAfter: (after, limit) => {
       // A place in another epoch, or beyond the head, is of a history that this log does not have.
       if (after.epoch !== committed.epoch || after.seq > committed.seq)
@@ -100,6 +109,15 @@ function statements(db: DatabaseSync) {
     children: db.prepare('SELECT id FROM mandate WHERE parent = ? ORDER BY created'),
     approved: db.prepare('SELECT mandate FROM approval WHERE event_id = ?'),
     keepApproval: db.prepare('INSERT INTO approval VALUES (?, ?)'),
+    observed: db.prepare('SELECT record FROM observed WHERE event_id = ?'),
+    keepObserved: db.prepare('INSERT INTO observed VALUES (?, ?)'),
+    observation: db.prepare('SELECT record FROM observation WHERE event_type = ? AND key = ?'),
+    observations: db.prepare('SELECT record FROM observation'),
+    keepObservation: db.prepare(
+      'INSERT INTO observation VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record',
+    ),
+    conditioned: db.prepare('SELECT mandate FROM conditioned WHERE event_type = ? AND key = ?'),
+    keepConditioned: db.prepare('INSERT OR IGNORE INTO conditioned VALUES (?, ?, ?)'),
     decision: db.prepare('SELECT record FROM decision WHERE id = ?'),
     keyed: db.prepare('SELECT record FROM decision WHERE key = ? ORDER BY rowid DESC LIMIT 1'),
     keepDecision: db.prepare(
@@ -119,8 +137,17 @@ function toEntry(row: Record<string, unknown>): LogEntry {
 }
 
 function reader(sql: Statements): Stored {
+  const observation: Stored['observation'] = (event_type, key) =>
+    parsed(sql.observation, event_type, key) as Observation | undefined;
   return {
-    mandate: (id) => parsed(sql.mandate, id) as MandateRecord | undefined,
+    mandate: (id) => {
+      const record = parsed(sql.mandate, id) as MandateRecord | undefined;
+      return record === undefined ? undefined : withObservations(record, observation);
+    },
+    observation,
+    observed: (event_id) => parsed(sql.observed, event_id) as Observation | undefined,
+    conditioned: (event_type, key) =>
+      sql.conditioned.all(event_type, key).map(({ mandate }) => String(mandate)),
     proposal: (id) => parsed(sql.proposal, id) as Proposal | undefined,
     children: (id) => sql.children.all(id).map((row) => String(row.id)),
     approved: (event_id) => sql.approved.get(event_id)?.mandate as string | undefined,
@@ -135,12 +162,13 @@ function reader(sql: Statements): Stored {
   };
 }
 
-function parsed(statement: StatementSync, id: string): unknown {
-  const row = statement.get(id);
+function parsed(statement: StatementSync, ...key: readonly string[]): unknown {
+  const row = statement.get(...key);
   return row === undefined ? undefined : JSON.parse(String(row.record));
 }
 
-function keep(sql: Statements, { mandate, proposal, decision }: Folded, event: MandateEvent): void {
+function keep(sql: Statements, folded: Folded, event: MandateEvent): void {
+  const { mandate, proposal, decision, observation } = folded;
   if (mandate !== undefined) {
     const created = mandate.history[0]!.seq;
     sql.keepMandate.run(mandate.id, created, mandate.parent ?? null, JSON.stringify(mandate));
@@ -148,7 +176,26 @@ function keep(sql: Statements, { mandate, proposal, decision }: Folded, event: M
   if (proposal !== undefined) sql.keepProposal.run(proposal.submission_id, JSON.stringify(proposal));
   if (decision !== undefined)
     sql.keepDecision.run(decision.decision_id, decision.key ?? null, JSON.stringify(decision));
-  if (event.kind === 'approved') sql.keepApproval.run(event.terms.approval_event_id, event.terms.id);
+  if (observation !== undefined) keepObservation(sql, observation);
+  if (event.kind === 'approved') keepApproved(sql, event.terms);
+}
+
+function keepApproved(
+  sql: Statements,
+  { id, approval_event_id, parent, conditions = [] }: ApprovedTerms,
+): void {
+  sql.keepApproval.run(approval_event_id, id);
+  // A child follows its root, whose conditions they are.
+  if (parent !== undefined) return;
+  for (const { event_type, key } of conditions) sql.keepConditioned.run(event_type, key, id);
+}
+
+function keepObservation(sql: Statements, observation: Observation): void {
+  const { event_id, event_type, key } = observation;
+  const text = JSON.stringify(observation);
+  sql.keepObserved.run(event_id, text);
+  const last = parsed(sql.observation, event_type, key) as Observation | undefined;
+  if (isLaterOrSame(observation, last)) sql.keepObservation.run(event_type, key, text);
 }
 
 function replayed(receipt: Receipt, stored: Stored): WriterResult {

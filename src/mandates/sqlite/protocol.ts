@@ -2,7 +2,7 @@
 import type { Committed, LogPage, LogPlace } from '../../check/ports.ts';
 import type { LogEntry, Position } from '../../core/mandate/events.ts';
 import type { Command, Refusal } from '../../core/mandate/commands.ts';
-import type { MandateRecord, Proposal } from '../../core/mandate/record.ts';
+import type { MandateRecord, Observation, Proposal } from '../../core/mandate/record.ts';
 import type { StoredDecision } from '../../core/mandate/stored-decision.ts';
 
 export interface WriterOptions {
@@ -20,7 +20,11 @@ export type ToWriter =
 export type WriterResult = Committed | ({ readonly ok: false } & Refusal);
 
 export type FromWriter =
-  | { readonly kind: 'loaded'; readonly records: readonly MandateRecord[] }
+  | {
+      readonly kind: 'loaded';
+      readonly records: readonly MandateRecord[];
+      readonly observations: readonly Observation[];
+    }
   | { readonly kind: 'ready'; readonly position: Position }
   | { readonly kind: 'refused'; readonly detail: string }
   /** One commit: what it appended, then what each command in it came to. */

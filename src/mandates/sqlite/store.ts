@@ -94,7 +94,7 @@ function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer 
   const receive = (message: FromWriter): void => {
     switch (message.kind) {
       case 'loaded':
-        return follower.load(message.records);
+        return follower.load(message.records, message.observations);
       case 'ready':
         phase = 'open';
         follower.feed({ kind: 'snapshot', position: message.position, at: now() });

@@ -114,10 +114,10 @@ function load(log: MandateLog): void {
   let chunk = [];
   for (const record of log.records()) {
     if (chunk.push(record) < LOAD_CHUNK) continue;
-    say({ kind: 'loaded', records: chunk });
+    say({ kind: 'loaded', records: chunk, observations: [] });
     chunk = [];
   }
-  say({ kind: 'loaded', records: chunk });
+  say({ kind: 'loaded', records: chunk, observations: log.observations() });
 }
 
 /** All of the group or nothing of it is on disk when this returns or throws. */
