@@ -15,8 +15,9 @@ import { createCredentials } from './credentials/credentials.ts';
 import { type Keys, fixedKeys, readKeySet } from './credentials/keys.ts';
 import { createRemoteKeys } from './credentials/remote-keys.ts';
 import { sha256 } from './digest.ts';
+import { type LoadedControl, loadControl } from './engines/control.ts';
 import { loadPolicies } from './engines/load.ts';
-import { createCallers } from './http/caller.ts';
+import { createAccess } from './http/access.ts';
 import { createCheckListener } from './http/check-listener.ts';
 import { createControlListener } from './http/control-listener.ts';
 import { createIds } from './ids.ts';
@@ -44,25 +45,47 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
   const { now, complain, version } = parts;
   const { table, text: actions_text } = actionsOf(config);
   const policies = await policiesOf(config, table, actions_text, parts);
-  const issuers = issuersOf(config, parts);
-  const isOperator = readOperatorToken(config.control.token_file);
+  const issuers = issuersOf(config.credentials, 'credentials', parts);
+  const people = issuersOf(config.control.issuers, 'control.issuers', parts);
+  const control = controlOf(config);
   const log = openLog(config.log.decisions);
   const opened = await openSqliteStore({ path: config.store.path, issuer: config.issuer, now, complain });
   if (!opened.ok) throw new ConfigurationError([`store: ${opened.error}`]);
   const { store } = opened;
 
+  const { clock_tolerance_s } = config;
+  const access = createAccess({
+    issuer: config.issuer,
+    store,
+    now,
+    isOperator: readOperatorToken(config.control.token_file),
+    credentials: createCredentials({ issuers: people, clock_tolerance_s }),
+    people_through: new Map(
+      config.control.issuers.flatMap(({ issuer, people_through }) =>
+        people_through === undefined ? [] : [[issuer, people_through] as const],
+      ),
+    ),
+    policies: control.policies,
+  });
   const ids = createIds();
   const settings = settingsOf(config);
-  const away = () => [...issuers.values()].map(({ name, keys }) => ({ name, trouble: keys.trouble(now()) }));
+  const away = () =>
+    [...issuers.values(), ...people.values()].map(({ name, keys }) => ({
+      name,
+      trouble: keys.trouble(now()),
+    }));
   const metrics = createMetrics({
     version,
     policy_revision: () => policies.set.revision,
     store: store.health,
-    keys_away: () => away().map(({ name, trouble }) => ({ name, away: trouble !== undefined })),
+    keys_away: () =>
+      [...Map.groupBy(away(), ({ name }) => name)].map(([name, of]) => {
+        return { name, away: of.some(({ trouble }) => trouble !== undefined) };
+      }),
   });
   let sequence = 0;
   const check = createCheck({
-    credentials: createCredentials({ issuers, clock_tolerance_s: config.clock_tolerance_s }),
+    credentials: createCredentials({ issuers, clock_tolerance_s }),
     mandates: store,
     issuer: config.issuer,
     policies: { current: () => policies.set },
@@ -80,7 +103,7 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
     check: createCheckListener({
       check,
       now,
-      callers: createCallers(isOperator),
+      access,
       tls: config.check.tls,
       deny_detail: config.check.deny_detail,
       realms: settings.realms,
@@ -94,12 +117,11 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
       store,
       now,
       digest: sha256,
-      operator: { iss: config.issuer, sub: 'operator' },
+      access,
       ids,
       policy_revision: () => policies.set.revision,
       clock_tolerance_ms: settings.clock_tolerance_ms,
       written: metrics.written,
-      isOperator,
       store_health: store.health,
       isShuttingDown: parts.isShuttingDown,
       troubles: () =>
@@ -109,9 +131,9 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
       metrics: metrics.render,
       complain,
     }),
-    warnings: policies.warnings,
+    warnings: [...policies.warnings, ...control.warnings],
     close: async () => {
-      for (const { keys } of issuers.values()) keys.close();
+      for (const { keys } of [...issuers.values(), ...people.values()]) keys.close();
       await store.close();
       log.close();
     },
@@ -153,17 +175,33 @@ function cpu_ms(): number {
   return (user + system) / 1000;
 }
 
-function issuersOf(config: Config, parts: AppParts): ReadonlyMap<string, TokenIssuer> {
-  const issuers = config.credentials.map((entry, index): TokenIssuer => {
+function controlOf(config: Config): Extract<LoadedControl, { ok: true }> {
+  const loaded = loadControl(config.policies.control, realmsOf(config), sha256);
+  if (!loaded.ok) throw new ConfigurationError(loaded.errors);
+  return loaded;
+}
+
+/** Names of all issuers: one issuer has one name, whatever its tokens are used for. */
+function realmsOf({ credentials, control }: Config): ReadonlyMap<string, string> {
+  return new Map([...control.issuers, ...credentials].map(({ issuer, name }) => [issuer, name]));
+}
+
+function issuersOf(
+  entries: Config['credentials'],
+  key: string,
+  parts: AppParts,
+): ReadonlyMap<string, TokenIssuer> {
+  const issuers = entries.map((entry, index): TokenIssuer => {
     const { name, issuer, audiences, algorithms, token_types } = entry;
-    return { name, issuer, audiences, algorithms, token_types, keys: keysOf(entry, index, parts) };
+    const keys = keysOf(entry, `${key}.${index}`, parts);
+    return { name, issuer, audiences, algorithms, token_types, keys };
   });
   return new Map(issuers.map((issuer) => [issuer.issuer, issuer]));
 }
 
 function keysOf(
   { name, jwks }: Config['credentials'][number],
-  index: number,
+  key: string,
   { now, complain }: AppParts,
 ): Keys {
   if ('uri' in jwks) {
@@ -175,8 +213,7 @@ function keysOf(
     });
   }
   const read = readKeySet(readBounded(jwks.file, 'the key set'));
-  if (!read.ok)
-    throw new ConfigurationError([`credentials.${index}.jwks.file: \`${jwks.file}\`: ${read.error}`]);
+  if (!read.ok) throw new ConfigurationError([`${key}.jwks.file: \`${jwks.file}\`: ${read.error}`]);
   return fixedKeys(read.keySet);
 }
 
@@ -186,7 +223,7 @@ function settingsOf(config: Config): Settings {
     permit_validity_ms: config.permit_validity_ms,
     clock_tolerance_ms: config.clock_tolerance_s * 1000,
     settle_within_ms: config.settle_within,
-    realms: new Map(config.credentials.map(({ issuer, name }) => [issuer, name])),
+    realms: realmsOf(config),
   };
 }
 

@@ -1,4 +1,5 @@
 /** Configuration: parsed once, every key checked, then frozen. Unknown keys and unsafe combinations stop the start. */
+import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { z } from 'zod';
 import { parseDuration } from './core/time.ts';
@@ -108,7 +109,9 @@ const file = z.strictObject({
     .strictObject({
       listen: listen.prefault('127.0.0.1:9192'),
       tls: tls.optional(),
-      issuers: emptyYet,
+      issuers: z
+        .array(credential.extend({ people_through: z.array(z.string().min(1)).optional() }))
+        .default([]),
       token_file: path.optional(),
     })
     .prefault({}),
@@ -133,7 +136,7 @@ const file = z.strictObject({
   credentials: z.array(credential).min(1, 'expected at least one credential issuer'),
   actions: path.optional(),
   policies: z
-    .strictObject({ cedar: path.optional(), opa: path.optional() })
+    .strictObject({ cedar: path.optional(), opa: path.optional(), control: path.optional() })
     .refine(({ cedar, opa }) => cedar !== undefined || opa !== undefined, 'expected `cedar`, `opa` or both'),
   log: z.strictObject({ decisions: path.default('stdout') }).prefault({}),
 });
@@ -156,7 +159,12 @@ export interface ConfigOptions {
 /** Reads a configuration file; throws `ConfigurationError` with every problem it has. */
 export function readConfig(name: string, options: ConfigOptions): Config {
   const parsed = readYaml(name, 'the configuration', file);
-  const problems = [...listenProblems(parsed), ...credentialProblems(parsed, options)];
+  const problems = [
+    ...listenProblems(parsed),
+    ...credentialProblems(parsed.credentials, 'credentials', options),
+    ...credentialProblems(parsed.control.issuers, 'control.issuers', options),
+    ...realmProblems(parsed),
+  ];
   if (problems.length > 0) throw new ConfigurationError(problems.map((problem) => `${name}: ${problem}`));
   return deepFreeze(withPaths(parsed, dirname(resolve(name))));
 }
@@ -172,6 +180,8 @@ function withPaths(config: FileConfig, base: string): Config {
       : { tls: { cert: at(own.cert), key: at(own.key), ...maybe('client_ca', own.client_ca) } };
   const listenAt = (own: Listen): Listen =>
     own.kind === 'unix' ? { kind: 'unix', path: at(own.path) } : own;
+  const keysAt = (each: FileConfig['credentials'][number]) =>
+    'file' in each.jwks ? { ...each, jwks: { file: at(each.jwks.file) } } : each;
   const { check, control, store, policies, log } = config;
   const { tls: checkTls, ...checkRest } = check;
   const { tls: controlTls, ...controlRest } = control;
@@ -182,19 +192,28 @@ function withPaths(config: FileConfig, base: string): Config {
       ...controlRest,
       ...tlsAt(controlTls),
       listen: listenAt(control.listen),
+      issuers: control.issuers.map(keysAt),
       token_file: at(control.token_file ?? `${store.path}/control-token`),
     },
     store: { ...store, path: at(store.path) },
-    credentials: config.credentials.map((each) =>
-      'file' in each.jwks ? { ...each, jwks: { file: at(each.jwks.file) } } : each,
-    ),
+    credentials: config.credentials.map(keysAt),
     actions_file: {
       path: at(config.actions ?? 'policies/actions.yaml'),
       is_given: config.actions !== undefined,
     },
-    policies: { ...maybe('cedar', policies.cedar), ...maybe('opa', policies.opa) },
+    policies: {
+      ...maybe('cedar', policies.cedar),
+      ...maybe('opa', policies.opa),
+      ...controlFolder(policies.control, base),
+    },
     log: { decisions: log.decisions === 'stdout' ? 'stdout' : at(log.decisions) },
   };
+}
+
+/** A folder that is named must be there; the default one is used where it is. */
+function controlFolder(given: string | undefined, base: string): { readonly control?: string } {
+  const folder = resolve(base, given ?? 'policies/control');
+  return given !== undefined || existsSync(folder) ? { control: folder } : {};
 }
 
 function listenProblems(config: FileConfig): string[] {
@@ -211,19 +230,34 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 
-function credentialProblems(config: FileConfig, options: ConfigOptions): string[] {
+function credentialProblems(
+  entries: FileConfig['credentials'],
+  key: string,
+  options: ConfigOptions,
+): string[] {
   const problems: string[] = [];
-  for (const [index, each] of config.credentials.entries()) {
-    const earlier = config.credentials.slice(0, index);
+  for (const [index, each] of entries.entries()) {
+    const earlier = entries.slice(0, index);
     if (earlier.some(({ issuer }) => issuer === each.issuer))
-      problems.push(`credentials.${index}.issuer: the same issuer twice`);
+      problems.push(`${key}.${index}.issuer: the same issuer twice`);
     if (earlier.some(({ name }) => name === each.name))
-      problems.push(`credentials.${index}.name: the same name twice`);
+      problems.push(`${key}.${index}.name: the same name twice`);
     if ('uri' in each.jwks && !isAcceptableSource(each.jwks.uri, options)) {
-      problems.push(`credentials.${index}.jwks.uri: expected an https URL without userinfo and fragment`);
+      problems.push(`${key}.${index}.jwks.uri: expected an https URL without userinfo and fragment`);
     }
   }
   return problems;
+}
+
+/** Policies know people and agents by the names of their issuers: one name is one issuer, in both lists. */
+function realmProblems({ credentials, control }: FileConfig): string[] {
+  return control.issuers.flatMap(({ name, issuer }, index) => {
+    const other = credentials.find((each) => (each.name === name) !== (each.issuer === issuer));
+    if (other === undefined) return [];
+    return [
+      `control.issuers.${index}: one name for one issuer: \`credentials\` has \`${other.name}\` for ${other.issuer}`,
+    ];
+  });
 }
 
 function isAcceptableSource(uri: string, { is_dev }: ConfigOptions): boolean {

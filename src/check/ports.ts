@@ -7,6 +7,7 @@ import type { RecordedDecision } from '../core/decision.ts';
 import type { MandateFact } from '../core/facts.ts';
 import type { ViewProof } from '../core/freshness.ts';
 import type { LogEntry, Position } from '../core/mandate/events.ts';
+import type { Lineage } from '../core/mandate/life.ts';
 import type { Command, Receipt, Refusal } from '../core/mandate/commands.ts';
 import type { MandateRecord, Proposal } from '../core/mandate/record.ts';
 import type { Reserved, StoredDecision } from '../core/mandate/stored-decision.ts';
@@ -77,6 +78,13 @@ export type LogPage =
   | { readonly ok: false; readonly refused: 'not_found' }
   | ({ readonly ok: false } & Refusal);
 
+export interface Paging {
+  readonly limit: number;
+  readonly cursor: string | undefined;
+  /** Records that the reader may not see are passed over as if they were not there. */
+  readonly isSeen: (lineage: Lineage) => boolean;
+}
+
 export interface MandateFilter {
   readonly subject?: string;
   readonly client_id?: string;
@@ -106,12 +114,7 @@ export interface MandateStore {
   readonly tree: (id: string) => Promise<readonly MandateRecord[]>;
   readonly proposal: (submission_id: string) => Promise<ProposalResult>;
   readonly decision: (decision_id: string) => Promise<DecisionResult>;
-  readonly list: (
-    filter: MandateFilter,
-    limit: number,
-    cursor: string | undefined,
-    at: Instant,
-  ) => Promise<Page>;
+  readonly list: (filter: MandateFilter, paging: Paging, at: Instant) => Promise<Page>;
   /** Entries of the log after a position, oldest first, at most `limit`. */
   readonly entriesAfter: (after: LogPlace, limit: number) => Promise<LogPage>;
   /** Calls after every commit that this process has applied; returns how to stop that. */

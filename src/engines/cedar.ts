@@ -1,7 +1,7 @@
 /** Cedar through cedar-wasm. A policy that errs is skipped by Cedar, a forbid included, so any error is a deny. */
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs';
 import type { EngineAnswer, PolicyEngine } from '../core/policy.ts';
-import { cedarRequest } from './cedar-input.ts';
+import { type CedarRequest, cedarRequest } from './cedar-input.ts';
 
 export interface PolicyFile {
   /** As it is shown in messages. */
@@ -13,17 +13,36 @@ export type CedarLoad =
   | { readonly ok: true; readonly engine: PolicyEngine; readonly warnings: readonly string[] }
   | { readonly ok: false; readonly errors: readonly string[] };
 
+export type CedarSet =
+  | {
+      readonly ok: true;
+      readonly evaluate: (request: CedarRequest) => EngineAnswer;
+      readonly warnings: readonly string[];
+    }
+  | { readonly ok: false; readonly errors: readonly string[] };
+
+/** What a set of policies is about; the two never take each other's place. */
+type Family = 'requests' | 'control';
+
 /**
  * Two names in turn: cedar-wasm keeps a parsed set by name for ever, so a fresh name for every load would leak, and
  * one name alone would swap the policies under a check that is still running on the old ones.
  */
-const SLOTS = ['mandated-a', 'mandated-b'] as const;
+const SLOTS = ['a', 'b'] as const;
 /** Which load each slot holds now: an engine whose slot went to a later load answers nothing but an error. */
 const holds = new Map<string, number>();
-let loads = 0;
+const loads: Record<Family, number> = { requests: 0, control: 0 };
+
+/** The engine of requests. */
+export function loadCedar(files: readonly PolicyFile[], schema: string): CedarLoad {
+  const loaded = loadCedarSet('requests', files, schema);
+  if (!loaded.ok) return loaded;
+  const evaluate: PolicyEngine['evaluate'] = (input) => loaded.evaluate(cedarRequest(input));
+  return { ok: true, engine: { name: 'cedar', evaluate }, warnings: loaded.warnings };
+}
 
 /** Parses, names and type-checks policies; every error names `file:line:column`. */
-export function loadCedar(files: readonly PolicyFile[], schema: string): CedarLoad {
+export function loadCedarSet(family: Family, files: readonly PolicyFile[], schema: string): CedarSet {
   const policies = new Map<string, NamedPolicy>();
   const errors: string[] = [];
   for (const file of files) collect(file, policies, errors);
@@ -33,16 +52,12 @@ export function loadCedar(files: readonly PolicyFile[], schema: string): CedarLo
   const staticPolicies = Object.fromEntries([...policies].map(([id, policy]) => [id, policy.text]));
   const checked = validate(policies, staticPolicies, schema);
   if (checked.errors.length > 0) return { ok: false, errors: checked.errors };
-  const load = loads++;
-  const slot = SLOTS[load % SLOTS.length]!;
+  const load = (loads[family] += 1);
+  const slot = `${family}-${SLOTS[load % SLOTS.length]!}`;
   const parsed = cedar.preparsePolicySet(slot, { staticPolicies });
   if (parsed.type === 'failure') return { ok: false, errors: parsed.errors.map((error) => error.message) };
   holds.set(slot, load);
-  return {
-    ok: true,
-    engine: { name: 'cedar', evaluate: evaluateIn(slot, load) },
-    warnings: checked.warnings,
-  };
+  return { ok: true, evaluate: evaluateIn(slot, load), warnings: checked.warnings };
 }
 
 interface NamedPolicy {
@@ -109,11 +124,11 @@ function validate(
   return { errors: answer.validationErrors.map(show), warnings: answer.validationWarnings.map(show) };
 }
 
-function evaluateIn(slot: string, load: number): PolicyEngine['evaluate'] {
-  return (input) => {
+function evaluateIn(slot: string, load: number): (request: CedarRequest) => EngineAnswer {
+  return (request) => {
     if (holds.get(slot) !== load) return failed(['these policies were replaced']);
     try {
-      const answer = cedar.statefulIsAuthorized({ ...cedarRequest(input), preparsedPolicySetId: slot });
+      const answer = cedar.statefulIsAuthorized({ ...request, preparsedPolicySetId: slot });
       return read(answer);
     } catch (error) {
       return failed([(error as Error).message]);

@@ -1,8 +1,10 @@
 /** Reports about what conditions speak of, from the sources that may make them. */
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import { NO_TARGET } from '../core/control.ts';
 import { identifier, observedValue, readBody, thing, time } from './bodies.ts';
-import { type MandateApi, commit } from './mandates.ts';
+import { callerOf } from './callers.ts';
+import { type MandateApi, attributed, commit } from './mandates.ts';
 
 const observation = z.strictObject({
   event_id: identifier,
@@ -13,13 +15,14 @@ const observation = z.strictObject({
 
 export function openConditions(scope: FastifyInstance, api: MandateApi): void {
   scope.post('/v1/conditions/events', async (request) => {
+    const caller = callerOf(request);
+    api.access.require(caller, 'conditions.report', NO_TARGET);
     const observed = readBody(observation, request.body);
     const { position, acknowledged } = await commit(api, 'observe', {
       kind: 'observe',
       observation: observed,
       clock_tolerance_ms: api.clock_tolerance_ms,
-      by: api.operator,
-      at_ms: api.now().wall_ms,
+      ...attributed(caller, api),
     });
     return { ...observed, acknowledged, freshness: position };
   });

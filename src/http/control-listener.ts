@@ -1,15 +1,13 @@
 /** The control listener: for people and their tools. */
 import type { FastifyInstance } from 'fastify';
-import { bearerOf } from './caller.ts';
 import { answerProblems } from './errors.ts';
+import { callers } from './callers.ts';
 import { openConditions } from './conditions.ts';
 import { openDecisions } from './decisions.ts';
 import { openEvents } from './events.ts';
 import { type Health, openHealth } from './health.ts';
 import { type MandateApi, openMandates } from './mandates.ts';
 import { openProposals } from './proposals.ts';
-import { Refused } from './bodies.ts';
-import { controlProblem } from './problem.ts';
 import { type Tls, createServer } from './server.ts';
 
 /** Room for a proposal of the most entries with the longest prose. */
@@ -17,8 +15,6 @@ const MAX_BODY_BYTES = 1024 * 1024;
 
 export interface ControlListener extends MandateApi, Health {
   readonly tls: Tls | undefined;
-  /** True for the operator's token; compared in constant time. */
-  readonly isOperator: (token: string) => boolean;
   readonly complain: (what: string, error: unknown) => void;
 }
 
@@ -28,15 +24,15 @@ export function createControlListener(options: ControlListener): FastifyInstance
   openHealth(server, options);
   void server.register(async (scope) => {
     scope.addHook('onRequest', async (request, reply) => {
-      if (options.isOperator(bearerOf(request) ?? '')) return;
       void reply.header('www-authenticate', 'Bearer');
-      throw new Refused(controlProblem('unauthorized', 'the operator token is needed'));
+      callers.set(request, await options.access.principal(request));
+      void reply.removeHeader('www-authenticate');
     });
     openProposals(scope, options);
     openMandates(scope, options);
     openDecisions(scope, options);
     openConditions(scope, options);
-    openEvents(scope, options.store);
+    openEvents(scope, options);
   });
   return server;
 }

@@ -7,10 +7,13 @@ import type { ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
 import type { LogPlace, MandateStore } from '../check/ports.ts';
 import type { LogEntry, MandateEvent } from '../core/mandate/events.ts';
-import { TRANSITIONS } from '../core/mandate/life.ts';
+import type { Principal } from '../core/control.ts';
+import { type Lineage, TRANSITIONS } from '../core/mandate/life.ts';
 import type { AskedOperation } from '../core/mandate/record.ts';
 import { headerValues } from '../core/request.ts';
+import type { Access } from './access.ts';
 import { Refused } from './bodies.ts';
+import { callerOf } from './callers.ts';
 import { controlProblem } from './problem.ts';
 
 const PAGE = 500;
@@ -20,9 +23,16 @@ const KEEP_ALIVE_MS = 15_000;
 const STALL_MS = 30_000;
 const MAX_READERS = 256;
 
-export function openEvents(scope: FastifyInstance, store: MandateStore): void {
+export interface EventSource {
+  readonly store: MandateStore;
+  readonly access: Access;
+}
+
+export function openEvents(scope: FastifyInstance, source: EventSource): void {
+  const { store } = source;
   let readers = 0;
   scope.get('/v1/events', async (request, reply) => {
+    const caller = callerOf(request);
     if (readers >= MAX_READERS) throw new Refused(controlProblem('rate_limited', 'too many readers'));
     // Counted before anything is waited for: those who come at once are many at once.
     readers += 1;
@@ -31,7 +41,7 @@ export function openEvents(scope: FastifyInstance, store: MandateStore): void {
       const first = await readPage(from, store);
       // From here on the response is ours: Fastify would wait for an end that does not come.
       reply.hijack();
-      await stream(reply.raw, from, first, store);
+      await stream(reply.raw, from, first, { ...source, caller });
       reply.raw.destroy();
     } finally {
       readers -= 1;
@@ -67,7 +77,7 @@ async function stream(
   response: ServerResponse,
   from: LogPlace,
   first: readonly LogEntry[],
-  store: MandateStore,
+  { store, access, caller }: EventSource & { readonly caller: Principal },
 ): Promise<void> {
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
   response.write(': mandates\n\n');
@@ -81,8 +91,9 @@ async function stream(
     while (!response.destroyed) {
       for (const entry of entries) {
         place = entry;
-        const text = eventText(entry);
-        if (text !== undefined && !response.write(text)) await drained(response);
+        const told = eventOf(entry);
+        if (told === undefined || !(await isSeen(told.id, caller, { store, access }))) continue;
+        if (!response.write(told.text)) await drained(response);
       }
       if (entries.length < PAGE && !(await commits.next())) response.write(': still here\n\n');
       entries = response.destroyed ? [] : await readPage(place, store);
@@ -128,12 +139,22 @@ function createSignal(store: MandateStore) {
   };
 }
 
-/** One change of a mandate; undefined for what is about proposals alone. */
-function eventText({ epoch, seq, event }: LogEntry): string | undefined {
+/** A reader is told of what it may see, and of nothing else that something has happened. */
+async function isSeen(id: string, caller: Principal, { store, access }: EventSource): Promise<boolean> {
+  const lineage = await store.lineage(id);
+  return lineage !== undefined && access.maySee(caller, lineage as Lineage);
+}
+
+/** One change of a mandate; undefined for what changes none. */
+function eventOf({
+  epoch,
+  seq,
+  event,
+}: LogEntry): { readonly id: string; readonly text: string } | undefined {
   const data = eventData(event);
-  return data === undefined
-    ? undefined
-    : `id: ${epoch}-${seq}\nevent: mandate\ndata: ${JSON.stringify(data)}\n\n`;
+  if (data === undefined) return undefined;
+  const text = `id: ${epoch}-${seq}\nevent: mandate\ndata: ${JSON.stringify(data)}\n\n`;
+  return { id: data.id, text };
 }
 
 function eventData(event: MandateEvent) {

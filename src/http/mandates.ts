@@ -1,12 +1,14 @@
 /** Mandates: their records, and the operations that change them. */
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import {
   ACKNOWLEDGEMENTS,
   type Acknowledgement,
+  type MandateFilter,
   type MandateStore,
   type WriteResult,
 } from '../check/ports.ts';
+import type { Principal } from '../core/control.ts';
 import { canonicalJson } from '../core/json.ts';
 import { type Lineage, effectiveEnd, effectiveState, ownOf, stopAfter } from '../core/mandate/life.ts';
 import type { Command, DeriveCommand, OperateCommand, OperationDetails } from '../core/mandate/commands.ts';
@@ -35,14 +37,15 @@ import {
   reason,
   time,
 } from './bodies.ts';
+import { type Access, notFound } from './access.ts';
+import { callerOf } from './callers.ts';
 import { controlProblem } from './problem.ts';
 
 export interface MandateApi {
   readonly store: MandateStore;
   readonly now: Now;
   readonly digest: Digest;
-  /** Who acts through the operator token. */
-  readonly operator: Party;
+  readonly access: Access;
   readonly ids: {
     readonly submission: () => string;
     readonly mandate: () => string;
@@ -94,49 +97,54 @@ interface ById {
 }
 
 export function openMandates(scope: FastifyInstance, api: MandateApi): void {
+  const seen = (request: FastifyRequest<ById>): Promise<Lineage> =>
+    api.access.mandate(callerOf(request), request.params.id, 'mandate.read');
+
   scope.get('/v1/mandates', async (request) => {
+    const caller = callerOf(request);
     const { limit, cursor, ...filter } = readShape(listQuery, request.query);
     const at = api.now();
-    const page = await api.store.list(filter as Parameters<MandateStore['list']>[0], limit, cursor, at);
+    const isSeen = (lineage: Lineage): boolean => api.access.maySee(caller, lineage);
+    const page = await api.store.list(filter as MandateFilter, { limit, cursor, isSeen }, at);
     const items = await Promise.all(
       page.items.map(async ({ id }) => present(await lineageOf(api, id), at.wall_ms)),
     );
     return { ...page, items };
   });
 
-  scope.get<ById>('/v1/mandates/:id', async (request) => {
-    return present(await lineageOf(api, request.params.id), api.now().wall_ms);
-  });
+  scope.get<ById>('/v1/mandates/:id', async (request) => present(await seen(request), api.now().wall_ms));
 
   scope.get<ById>('/v1/mandates/:id/history', async (request) => {
-    return { items: ownOf(await lineageOf(api, request.params.id)).history };
+    return { items: ownOf(await seen(request)).history };
   });
 
   scope.get<ById>('/v1/mandates/:id/lineage', async (request) => {
-    const lineage = await lineageOf(api, request.params.id);
+    const lineage = await seen(request);
     const { wall_ms } = api.now();
-    return {
-      items: lineage.map((_, depth) => present(lineage.slice(0, depth + 1) as unknown as Lineage, wall_ms)),
-    };
+    // Of those above only what the caller may see of them by themselves.
+    const visible = lineage
+      .map((_, depth) => lineage.slice(0, depth + 1) as unknown as Lineage)
+      .filter((each) => api.access.maySee(callerOf(request), each));
+    return { items: visible.map((each) => present(each, wall_ms)) };
   });
 
   scope.get<ById>('/v1/mandates/:id/tree', async (request) => {
+    const above = (await seen(request)).slice(0, -1);
     const records = await api.store.tree(request.params.id);
-    if (records.length === 0) throw notFound();
-    const above = (await lineageOf(api, request.params.id)).slice(0, -1);
     return { items: treeNodes(records, above, api.now().wall_ms) };
   });
 
   scope.post<ById>('/v1/mandates/:id/children', async (request, reply) => {
+    const caller = callerOf(request);
     const body = readBody(child, request.body);
+    await api.access.mandate(caller, request.params.id, 'mandate.derive');
     const { mandate } = await commit(api, 'derive', {
       kind: 'derive',
       parent: request.params.id,
       mandate_id: api.ids.mandate(),
       policy_version: api.policy_revision(),
       ...(defined(body) as Pick<DeriveCommand, 'client_id' | 'authorization_details'>),
-      by: api.operator,
-      at_ms: api.now().wall_ms,
+      ...attributed(caller, api),
     });
     return reply.code(201).send(present(await lineageOf(api, mandate!.id), api.now().wall_ms));
   });
@@ -159,7 +167,9 @@ function treeNodes(records: readonly MandateRecord[], above: readonly MandateRec
 function openOperation(scope: FastifyInstance, api: MandateApi, operation: AskedOperation): void {
   const schema = z.strictObject({ ...common, ...OWN_MEMBERS[operation] });
   scope.post<ById>(`/v1/mandates/:id/${operation}`, async (request, reply) => {
+    const caller = callerOf(request);
     const { acknowledge, reason: why, expected_version, nonce, ...own } = readBody(schema, request.body);
+    await api.access.mandate(caller, request.params.id, `mandate.${operation}`);
     const command: OperateCommand = {
       kind: 'operate',
       id: request.params.id,
@@ -171,8 +181,7 @@ function openOperation(scope: FastifyInstance, api: MandateApi, operation: Asked
       } as OperationDetails,
       fingerprint: api.digest(`${operation} ${canonicalJson(readJson(request.body))}`),
       ...defined({ reason: why, expected_version, nonce }),
-      by: api.operator,
-      at_ms: api.now().wall_ms,
+      ...attributed(caller, api),
     };
     const { receipt, acknowledged, mandate, proposal } = await commit(api, operation, command, acknowledge);
     if (proposal !== undefined) return reply.code(202).send(submitted(proposal));
@@ -211,8 +220,12 @@ export async function commit(
   throw new Refused({ ...problem, status: result.status ?? problem.status });
 }
 
-export function notFound(): Refused {
-  return new Refused(controlProblem('not_found', 'there is no such resource'));
+/** Who asks for a write, and when. */
+export function attributed(
+  { party }: Principal,
+  api: MandateApi,
+): { readonly by: Party; readonly at_ms: number } {
+  return { by: party, at_ms: api.now().wall_ms };
 }
 
 export async function lineageOf(api: MandateApi, id: string): Promise<Lineage> {

@@ -1,11 +1,11 @@
 /** Proposals: what is asked for, shown, and then approved or denied by a person. */
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
-import type { ProposeCommand } from '../core/mandate/commands.ts';
+import { proposalTarget } from '../core/control.ts';
+import type { ApproveCommand, ProposeCommand } from '../core/mandate/commands.ts';
 import { proposalStatus } from '../core/mandate/proposals.ts';
 import type { AuthorityEntry, Intent, Proposal } from '../core/mandate/record.ts';
 import {
-  Refused,
   conditions,
   defined,
   entries,
@@ -17,8 +17,8 @@ import {
   revocation,
   time,
 } from './bodies.ts';
-import { type MandateApi, commit, lineageOf, notFound, present, submitted } from './mandates.ts';
-import { controlProblem } from './problem.ts';
+import { callerOf } from './callers.ts';
+import { type MandateApi, attributed, commit, lineageOf, present, submitted } from './mandates.ts';
 
 const proposalBody = z.strictObject({
   intent,
@@ -48,30 +48,36 @@ interface ById {
 
 export function openProposals(scope: FastifyInstance, api: MandateApi): void {
   scope.post('/v1/proposals', async (request, reply) => {
+    const caller = callerOf(request);
     const body = readBody(proposalBody, request.body);
-    const { proposal } = await commit(api, 'propose', {
-      kind: 'propose',
-      submission_id: api.ids.submission(),
+    const proposed = {
       intent: body.intent as Intent,
       authorization_details: body.authorization_details as readonly AuthorityEntry[],
       subject: body.subject,
       client_id: body.client_id,
       client_issuer: body.client_issuer ?? body.subject.iss,
       ...(defined({ revocation: body.revocation, conditions: body.conditions }) as Further),
-      ...attributed(api),
+    };
+    const { wall_ms } = api.now();
+    api.access.require(caller, 'mandate.propose', proposalTarget(proposed, undefined, wall_ms));
+    const { proposal } = await commit(api, 'propose', {
+      kind: 'propose',
+      submission_id: api.ids.submission(),
+      ...proposed,
+      ...attributed(caller, api),
     });
     return reply.code(202).send(submitted(proposal!));
   });
 
   scope.get<ById>('/v1/proposals/:id', async (request) => {
-    const read = await api.store.proposal(request.params.id);
-    if (!read.ok) throw new Refused(controlProblem(read.refused, read.detail));
-    if (read.proposal === undefined) throw notFound();
-    return shown(read.proposal, api.now().wall_ms);
+    const proposal = await api.access.proposal(callerOf(request), request.params.id, 'mandate.read');
+    return shown(proposal, api.now().wall_ms);
   });
 
   scope.post<ById>('/v1/proposals/:id/approve', async (request, reply) => {
+    const caller = callerOf(request);
     const body = readBody(approvalBody, request.body);
+    await api.access.proposal(caller, request.params.id, 'mandate.approve');
     const { mandate } = await commit(api, 'approve', {
       kind: 'approve',
       submission_id: request.params.id,
@@ -79,22 +85,24 @@ export function openProposals(scope: FastifyInstance, api: MandateApi): void {
       mandate_id: api.ids.mandate(),
       approval_event_id: body.approval_event_id ?? api.ids.approval(),
       policy_version: api.policy_revision(),
-      ...(body.authorization_details === undefined
-        ? {}
-        : { authorization_details: body.authorization_details as readonly AuthorityEntry[] }),
-      ...(body.expires_at === undefined ? {} : { expires_at: body.expires_at }),
-      ...attributed(api),
+      ...(defined({
+        authorization_details: body.authorization_details,
+        expires_at: body.expires_at,
+      }) as Pick<ApproveCommand, 'authorization_details' | 'expires_at'>),
+      ...attributed(caller, api),
     });
     return reply.code(201).send(present(await lineageOf(api, mandate!.id), api.now().wall_ms));
   });
 
   scope.post<ById>('/v1/proposals/:id/deny', async (request) => {
+    const caller = callerOf(request);
     const body = readBody(denialBody, request.body);
+    await api.access.proposal(caller, request.params.id, 'mandate.deny');
     const { proposal } = await commit(api, 'deny', {
       kind: 'deny',
       submission_id: request.params.id,
       ...(body.reason === undefined ? {} : { reason: body.reason }),
-      ...attributed(api),
+      ...attributed(caller, api),
     });
     return shown(proposal!, api.now().wall_ms);
   });
@@ -103,8 +111,4 @@ export function openProposals(scope: FastifyInstance, api: MandateApi): void {
 /** Everything that an approver must see before approving. */
 function shown(proposal: Proposal, wall_ms: number): Proposal {
   return { ...proposal, status: proposalStatus(proposal, wall_ms) };
-}
-
-function attributed(api: MandateApi) {
-  return { by: api.operator, at_ms: api.now().wall_ms };
 }

@@ -11,7 +11,7 @@ import { CHECK_POINTS, type CheckPoint, POINTS, type Question, type Repeat } fro
 import { type Instant, type Now, parseTime } from '../core/time.ts';
 import { MAX_URI_LENGTH } from '../core/uri.ts';
 import { Refused, child, defined, entries, readBody, time } from './bodies.ts';
-import type { Callers } from './caller.ts';
+import type { Access } from './access.ts';
 import { controlProblem } from './problem.ts';
 
 const text = (most: number) => z.string().min(1).max(most);
@@ -99,14 +99,14 @@ function requiredAt({ check_point, items }: Asked): readonly (keyof Asked)[] {
 export interface NativeDoor {
   readonly check: Check;
   readonly now: Now;
-  readonly callers: Callers;
+  readonly access: Access;
 }
 
 export function openNativeDoor(server: FastifyInstance, door: NativeDoor): void {
   server.post('/v1/check', async (request, reply) => {
     const arrived = door.now();
     const asked = readQuestion(request.body);
-    const caller = await door.callers.asking(request, asked.mandate?.id);
+    const caller = await door.access.asking(request, asked.mandate?.id);
     const decided = asked.check_point === 'drain' ? drain : one;
     const decision = await decided(door.check, asked, { arrived, ...caller });
     return reply.code(200).header('cache-control', 'no-store').send(decision);

@@ -1,24 +1,34 @@
 /** Pages of records, oldest first, as the control listener shows them. */
-import type { MandateFilter, Page } from '../check/ports.ts';
+import type { MandateFilter, Page, Paging } from '../check/ports.ts';
 import { effectiveState, lineageOf } from '../core/mandate/life.ts';
 import type { MandateRecord } from '../core/mandate/record.ts';
 import type { Instant } from '../core/time.ts';
 import type { Follower } from './follower.ts';
 
-/** The cursor is the log position of the last record shown, so pages stay right while records are added. */
+/** Whether a record may be seen is a policy's answer and costs time; beyond this the page ends short, with a cursor. */
+const MAX_PASSED_OVER = 256;
+
+/** The cursor is the log position of the last record looked at, so pages stay right while records are added. */
 export function listRecords(
   follower: Follower,
   filter: MandateFilter,
-  limit: number,
-  cursor: string | undefined,
+  { limit, cursor, isSeen }: Paging,
   at: Instant,
 ): Page {
-  const after = cursor === undefined ? 0 : Number(cursor);
+  let last = cursor === undefined ? 0 : Number(cursor);
+  const after = last;
+  let looked = 0;
   const items: MandateRecord[] = [];
   for (const record of follower.records()) {
-    if (createdSeq(record) <= after || !matches(record, filter, follower, at)) continue;
-    if (items.length === limit) return { items, next_cursor: String(createdSeq(items.at(-1)!)) };
-    items.push(record);
+    if (createdSeq(record) <= after || !matches(record, filter)) continue;
+    const lineage = lineageOf(record, follower.record);
+    if (lineage === undefined) continue;
+    if (filter.state !== undefined && effectiveState(lineage, at.wall_ms) !== filter.state) continue;
+    if (items.length === limit || looked === limit + MAX_PASSED_OVER)
+      return { items, next_cursor: String(last) };
+    looked += 1;
+    last = createdSeq(record);
+    if (isSeen(lineage)) items.push(record);
   }
   return { items };
 }
@@ -27,12 +37,10 @@ function createdSeq(record: MandateRecord): number {
   return record.history[0]!.seq;
 }
 
-function matches(record: MandateRecord, filter: MandateFilter, follower: Follower, at: Instant): boolean {
-  const { subject, client_id, state, parent } = filter;
-  if (subject !== undefined && record.subject.sub !== subject) return false;
-  if (client_id !== undefined && record.client_id !== client_id) return false;
-  if (parent !== undefined && record.parent !== parent) return false;
-  if (state === undefined) return true;
-  const lineage = lineageOf(record, follower.record);
-  return lineage !== undefined && effectiveState(lineage, at.wall_ms) === state;
+function matches(record: MandateRecord, { subject, client_id, parent }: MandateFilter): boolean {
+  return (
+    (subject === undefined || record.subject.sub === subject) &&
+    (client_id === undefined || record.client_id === client_id) &&
+    (parent === undefined || record.parent === parent)
+  );
 }

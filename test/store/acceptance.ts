@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { MandateStore, WriteResult } from '../../src/check/ports.ts';
+import type { MandateFilter, MandateStore, Paging, WriteResult } from '../../src/check/ports.ts';
 import { judge } from '../../src/core/freshness.ts';
 import type { Command } from '../../src/core/mandate/commands.ts';
 import type { AuthorityEntry, MandateState } from '../../src/core/mandate/record.ts';
@@ -263,17 +263,32 @@ export function acceptance(name: string, open: () => Promise<Opened>): void {
       );
     });
 
+    const list = (
+      filter: MandateFilter,
+      limit: number,
+      cursor: string | undefined,
+      isSeen: Paging['isSeen'] = () => true,
+    ) => store.list(filter, { limit, cursor, isSeen }, now());
+
+    test('what may not be seen is passed over, and a page that looked at much ends short', async () => {
+      const ids = [await approveOne(), await approveOne(), await approveOne()];
+      const isSeen: Paging['isSeen'] = (lineage) => lineage.at(-1)!.id !== ids[1];
+      expect((await list({}, 2, undefined, isSeen)).items.map(({ id }) => id)).toEqual([ids[0], ids[2]]);
+      const all = await list({}, 1, undefined, () => false);
+      expect(all).toEqual({ items: [] });
+    });
+
     test('records come in pages, oldest first, filtered by the state that counts', async () => {
       const ids = [await approveOne(), await approveOne(), await approveOne()];
       await committed(write(commands().operate('revoke', ids[1]!)));
-      const first = await store.list({}, 2, undefined, now());
+      const first = await list({}, 2, undefined);
       expect(first.items.map(({ id }) => id)).toEqual(ids.slice(0, 2));
-      const second = await store.list({}, 2, first.next_cursor, now());
+      const second = await list({}, 2, first.next_cursor);
       expect(second.items.map(({ id }) => id)).toEqual(ids.slice(2));
       expect(second.next_cursor).toBeUndefined();
-      const active = await store.list({ state: 'active' }, 10, undefined, now());
+      const active = await list({ state: 'active' }, 10, undefined);
       expect(active.items.map(({ id }) => id)).toEqual([ids[0], ids[2]]);
-      expect((await store.list({ client_id: 'agent-2' }, 10, undefined, now())).items).toEqual([]);
+      expect((await list({ client_id: 'agent-2' }, 10, undefined)).items).toEqual([]);
     });
 
     test('it agrees with a model over random walks, restarts included', async () => {

@@ -43,11 +43,12 @@ export async function createIssuer(alg = 'ES256', kid = 'k1'): Promise<TestIssue
 
 export interface SidecarOptions {
   /** Folders under the repository, or absolute; default: the Cedar sample. */
-  readonly policies?: { readonly cedar?: string; readonly opa?: string };
+  readonly policies?: { readonly cedar?: string; readonly opa?: string; readonly control?: string };
   readonly actions?: string;
   /** YAML lines that replace or add top-level keys. */
   readonly extra?: string;
   readonly check?: string;
+  readonly control?: string;
   readonly issuer?: TestIssuer;
   /** Whom tokens must be meant for; default: `GIT`, as minted. */
   readonly audience?: string;
@@ -171,16 +172,15 @@ export function readLines(file: string): readonly JsonObject[] {
 }
 
 function configurationText(options: SidecarOptions): string {
-  const { policies, actions, extra, check, audience = GIT, store_path } = options;
-  const { cedar, opa } = policies ?? { cedar: 'policies/cedar' };
-  const folders = Object.entries({ cedar, opa }).flatMap(([name, folder]) =>
+  const { policies, actions, extra, check, control, audience = GIT, store_path } = options;
+  const folders = Object.entries(policies ?? { cedar: 'policies/cedar' }).flatMap(([name, folder]) =>
     folder === undefined
       ? []
       : [`${name}: ${JSON.stringify(join(folder.startsWith('/') ? '' : ROOT, folder))}`],
   );
   return `issuer: ${MANDATES}
 check: ${check ?? '{ listen: "127.0.0.1:0", shutdown_grace_ms: 200 }'}
-control: { listen: "127.0.0.1:0" }
+control: ${control ?? '{ listen: "127.0.0.1:0" }'}
 store: { engine: sqlite, path: ${store_path ?? 'data'} }
 credentials:
   - { name: corp, issuer: "${AS}", audiences: ["${audience}"], jwks: { file: keys.json }, algorithms: [ES256] }

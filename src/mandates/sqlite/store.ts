@@ -184,7 +184,7 @@ function storeOf({ follower, listeners, health, ask, close }: Writer, { now }: S
       return Promise.resolve(record === undefined ? undefined : lineageOf(record, follower.record));
     },
     tree: (id) => Promise.resolve(follower.tree(id)),
-    list: (filter, limit, cursor, at) => Promise.resolve(listRecords(follower, filter, limit, cursor, at)),
+    list: (filter, paging, at) => Promise.resolve(listRecords(follower, filter, paging, at)),
     entriesAfter: async (after, limit) =>
       (await ask((call) => ({ kind: 'entries', call, after, limit }))) as LogPage,
     onCommit: (listener) => {

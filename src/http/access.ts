@@ -1,0 +1,130 @@
+/** Who calls, and what they may: the operator's token or a person's, and the policies over mandates. */
+import type { FastifyRequest } from 'fastify';
+import type { Credentials, MandateStore } from '../check/ports.ts';
+import {
+  type ControlAction,
+  type ControlPolicies,
+  type ControlTarget,
+  NO_TARGET,
+  type Principal,
+  mandateTarget,
+  nameOf,
+  operatorOf,
+  principalOf,
+  proposalTarget,
+  unpermittable,
+} from '../core/control.ts';
+import { readAuthorization } from '../core/credential.ts';
+import type { Lineage } from '../core/mandate/life.ts';
+import type { Proposal } from '../core/mandate/record.ts';
+import { headerValues } from '../core/request.ts';
+import type { Now } from '../core/time.ts';
+import { Refused } from './bodies.ts';
+import { controlProblem } from './problem.ts';
+
+export interface AccessParts {
+  /** Who keeps the mandates: the operator is one of its own. */
+  readonly issuer: string;
+  readonly store: MandateStore;
+  readonly now: Now;
+  /** True for the operator's token; compared in constant time. */
+  readonly isOperator: (token: string) => boolean;
+  /** Tokens of `control.issuers`. */
+  readonly credentials: Credentials;
+  /** By issuer, the clients that people use; all of them where it says nothing. */
+  readonly people_through: ReadonlyMap<string, readonly string[]>;
+  readonly policies: ControlPolicies;
+}
+
+export interface Access {
+  /** Who calls. Throws `unauthorized` where there is no credential, or one that is no good. */
+  readonly principal: (request: FastifyRequest) => Promise<Principal>;
+  /** What is not to be seen is not there: one answer for both. */
+  readonly mandate: (principal: Principal, id: string, action: ControlAction) => Promise<Lineage>;
+  readonly proposal: (principal: Principal, id: string, action: ControlAction) => Promise<Proposal>;
+  readonly require: (principal: Principal, action: ControlAction, target: ControlTarget) => void;
+  readonly maySee: (principal: Principal, lineage: Lineage) => boolean;
+  /** Who asks a native question, and whether about this mandate without the agent's credential. */
+  readonly asking: (
+    request: FastifyRequest,
+    mandate: string | undefined,
+  ) => Promise<{ readonly principal: string | undefined; readonly may_ask: boolean }>;
+}
+
+export function createAccess(parts: AccessParts): Access {
+  const { store, now, policies } = parts;
+  const permits = (principal: Principal, action: ControlAction, target: ControlTarget): boolean => {
+    const request = { principal, action, target, now_ms: now().wall_ms };
+    return unpermittable(request) === undefined && policies.permits(request);
+  };
+  const principal = (request: FastifyRequest) => readPrincipal(request, parts);
+
+  const requireThat: Access['require'] = (who, action, target) => {
+    if (permits(who, action, target)) return;
+    const why = unpermittable({ principal: who, action, target, now_ms: now().wall_ms });
+    throw new Refused(controlProblem('policy_denied', why ?? 'no policy permits this, or one forbids it'));
+  };
+
+  const requireVisible = (who: Principal, action: ControlAction, target: ControlTarget): void => {
+    if (!permits(who, 'mandate.read', target)) throw notFound();
+    if (action !== 'mandate.read') requireThat(who, action, target);
+  };
+
+  const proposal: Access['proposal'] = async (who, id, action) => {
+    const read = await store.proposal(id);
+    if (!read.ok) throw new Refused(controlProblem(read.refused, read.detail));
+    if (read.proposal === undefined) throw notFound();
+    const predecessor = (await store.lineage(read.proposal.predecessor ?? ''))?.at(-1);
+    requireVisible(who, action, proposalTarget(read.proposal, predecessor, now().wall_ms));
+    return read.proposal;
+  };
+
+  const mandate: Access['mandate'] = async (who, id, action) => {
+    const lineage = (await store.lineage(id)) as Lineage | undefined;
+    if (lineage === undefined) throw notFound();
+    requireVisible(who, action, mandateTarget(lineage, now().wall_ms));
+    return lineage;
+  };
+
+  return {
+    principal,
+    mandate,
+    proposal,
+    require: requireThat,
+    maySee: (who, lineage) => permits(who, 'mandate.read', mandateTarget(lineage, now().wall_ms)),
+    asking: async (request, id) => {
+      if (headerValues(request.raw.rawHeaders, 'authorization').length === 0)
+        return { principal: undefined, may_ask: false };
+      const who = await principal(request);
+      const lineage = id === undefined ? undefined : ((await store.lineage(id)) as Lineage | undefined);
+      const target =
+        lineage === undefined ? { ...NO_TARGET, id: id ?? '' } : mandateTarget(lineage, now().wall_ms);
+      return { principal: nameOf(who), may_ask: permits(who, 'check.ask', target) };
+    },
+  };
+}
+
+/** The one bearer token of the request: the operator's, or one of an issuer under `control.issuers`. */
+async function readPrincipal(request: FastifyRequest, parts: AccessParts): Promise<Principal> {
+  const values = headerValues(request.raw.rawHeaders, 'authorization');
+  const token = values.length === 1 ? /^bearer +(\S+)$/i.exec(values[0]!)?.[1] : undefined;
+  if (token !== undefined && parts.isOperator(token)) return operatorOf(parts.issuer);
+  const presented = readAuthorization(values);
+  const credential = await parts.credentials.verify(presented, parts.now());
+  switch (credential.verdict) {
+    case 'usable':
+      return principalOf(credential, parts.people_through.get(credential.issuer));
+    case 'unverifiable':
+      throw new Refused(controlProblem('unavailable', credential.detail));
+    case 'not_presented':
+      throw new Refused(
+        controlProblem('unauthorized', 'a credential is needed: the operator token, or a person`s'),
+      );
+    case 'unusable':
+      throw new Refused(controlProblem('unauthorized', credential.detail));
+  }
+}
+
+export function notFound(): Refused {
+  return new Refused(controlProblem('not_found', 'there is no such resource'));
+}
