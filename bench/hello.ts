@@ -2,20 +2,20 @@
  * `hello` (design/6): one mandate, one permit, a JWT. Checks per second of `/envoy/*` on one core beside a bare Fastify
  * route that answers the same headers, interleaved; then what one check spends its time on.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startSidecar } from '../test/support/sidecar.ts';
 import { askEnvoyDoor } from '../test/support/ask.ts';
-import { load, median } from './load.ts';
+import { median } from './load.ts';
 import type { BenchOptions, Figure } from './figure.ts';
+import { interleave, pin } from './side-by-side.ts';
 import { measureSteps } from './steps.ts';
 
 const PERMIT =
   '@id("hello") permit (principal, action == Action::"repo.read", resource) when { context.mandate.purpose == "urn:example:purpose:release" };\n';
 const PATH = '/repos/example/app/contents';
-const CONNECTIONS = 16;
 
 export async function hello({ isShort }: BenchOptions): Promise<readonly Figure[]> {
   const policies = mkdtempSync(join(tmpdir(), 'mandated-bench-'));
@@ -28,8 +28,8 @@ export async function hello({ isShort }: BenchOptions): Promise<readonly Figure[
   try {
     for (const { pid } of [sidecar.process, bare.process]) pin(pid!, 0);
     pin(process.pid, 1);
-    const request = `GET /envoy${PATH} HTTP/1.1\r\nhost: git.example\r\nauthorization: Bearer ${token}\r\n\r\n`;
-    const rates = await compare({ ours: sidecar.check_port, bare: bare.port }, request, isShort);
+    const text = `GET /envoy${PATH} HTTP/1.1\r\nhost: git.example\r\nauthorization: Bearer ${token}\r\n\r\n`;
+    const rates = await compare({ ours: sidecar.check_port, bare: bare.port }, text, isShort);
     const steps = await measureSteps(policies, isShort);
     return [...rates, ...steps];
   } finally {
@@ -41,25 +41,14 @@ export async function hello({ isShort }: BenchOptions): Promise<readonly Figure[
 
 async function compare(
   ports: { ours: number; bare: number },
-  request: string,
+  text: string,
   isShort: boolean,
 ): Promise<readonly Figure[]> {
-  const rates = { ours: [] as number[], bare: [] as number[] };
-  const [rounds, duration_ms] = isShort ? [2, 500] : [7, 4000];
-  const expected = ['HTTP/1.1 200 OK', 'x-mandate-id: msn_'];
-  // The first round warms both up and is not counted.
-  for (let round = 0; round <= rounds; round += 1) {
-    for (const name of ['bare', 'ours'] as const) {
-      const rate = await load({
-        port: ports[name],
-        request,
-        connections: CONNECTIONS,
-        duration_ms,
-        expected,
-      });
-      if (round > 0) rates[name].push(rate);
-    }
-  }
+  const requests = [{ text, expected: ['HTTP/1.1 200 OK', 'x-mandate-id: msn_'] }];
+  const rates = await interleave(
+    { bare: { port: ports.bare, requests }, ours: { port: ports.ours, requests } },
+    isShort ? { rounds: 2, duration_ms: 500 } : { rounds: 7, duration_ms: 4000 },
+  );
   const ratios = rates.ours.map((rate, index) => (rate / rates.bare[index]!) * 100);
   return [
     { what: 'bare Fastify route, same headers, one core', value: median(rates.bare), unit: 'requests/s' },
@@ -79,13 +68,4 @@ async function startBare(
     child.stdout.once('data', (chunk: Buffer) => resolve(chunk.toString())),
   );
   return { process: child, port: Number(URL.parse(address.trim())!.port) };
-}
-
-/** Servers share one core and the load has the other; without `taskset` the figures are only rough. */
-function pin(pid: number, core: number): void {
-  try {
-    execFileSync('taskset', ['-a', '-p', '-c', String(core), String(pid)], { stdio: 'ignore' });
-  } catch {
-    process.stderr.write('taskset is not to be had: processes are not pinned to cores\n');
-  }
 }

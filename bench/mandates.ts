@@ -2,17 +2,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { MandateStore, WriteResult } from '../src/check/ports.ts';
+import type { MandateStore } from '../src/check/ports.ts';
 import { matchLineage } from '../src/core/mandate/authority.ts';
 import type { Command } from '../src/core/mandate/commands.ts';
 import type { Lineage } from '../src/core/mandate/life.ts';
 import { parseResource } from '../src/core/uri.ts';
-import { openSqliteStore } from '../src/mandates/sqlite/store.ts';
-import { ALICE, ENTRY, MANDATES, record } from '../test/support/records.ts';
+import { ALICE, ENTRY, record } from '../test/support/records.ts';
 import type { BenchOptions, Figure } from './figure.ts';
 import { median } from './load.ts';
-
-const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
+import { approve, openStore, write } from './store.ts';
 
 export async function mandates(options: BenchOptions): Promise<readonly Figure[]> {
   return [matchFigure(options), ...(await cascadeFigures(options))];
@@ -53,12 +51,7 @@ function matchFigure({ isShort }: BenchOptions): Figure {
 
 async function cascadeFigures({ isShort }: BenchOptions): Promise<readonly Figure[]> {
   const folder = mkdtempSync(join(tmpdir(), 'mandated-cascade-'));
-  const complain = (what: string): never => {
-    throw new Error(what);
-  };
-  const opened = await openSqliteStore({ path: folder, issuer: MANDATES, now, complain });
-  if (!opened.ok) throw new Error(opened.error);
-  const { store } = opened;
+  const store = await openStore(folder);
   const [wide, deep] = isShort ? [10, 9] : [100, 99];
   const leaf = await plant(store, wide, deep);
   const plain = await timed(store, operate('suspend', leaf));
@@ -88,27 +81,7 @@ async function plant(store: MandateStore, wide: number, deep: number): Promise<s
     resources: [ENTRY.resource],
     expires_at: new Date(at_ms + 3_600_000).toISOString(),
   };
-  const common = { by: ALICE, at_ms };
-  const proposed = await write(store, {
-    kind: 'propose',
-    submission_id: 's',
-    intent,
-    authorization_details,
-    subject: ALICE,
-    client_id: 'agent-1',
-    client_issuer: ALICE.iss,
-    ...common,
-  });
-  const { proposal_hash } = proposed.proposal!;
-  await write(store, {
-    kind: 'approve',
-    submission_id: 's',
-    proposal_hash,
-    mandate_id: 'root',
-    approval_event_id: 'a',
-    policy_version: 'v',
-    ...common,
-  });
+  await approve(store, 'root', { intent, authorization_details, subject: ALICE, client_id: 'agent-1' });
   const derive = (parent: string, mandate_id: string) =>
     write(store, {
       kind: 'derive',
@@ -117,19 +90,14 @@ async function plant(store: MandateStore, wide: number, deep: number): Promise<s
       client_id: 'agent-1',
       authorization_details,
       policy_version: 'v',
-      ...common,
+      by: ALICE,
+      at_ms,
     });
   for (let child = 0; child < wide; child += 1) {
     await derive('root', `c${child}`);
     await Promise.all(Array.from({ length: deep }, (_, index) => derive(`c${child}`, `c${child}-${index}`)));
   }
   return 'c0-0';
-}
-
-async function write(store: MandateStore, command: Command): Promise<Extract<WriteResult, { ok: true }>> {
-  const result = await store.write(command, 'durable');
-  if (!result.ok) throw new Error(`${result.refused}: ${result.detail}`);
-  return result;
 }
 
 function operate(operation: 'suspend' | 'revoke', id: string): Command {

@@ -3,10 +3,12 @@ import { writeFileSync } from 'node:fs';
 import { arch, cpus, platform } from 'node:os';
 import { join } from 'node:path';
 import type { BenchOptions, Figure } from './figure.ts';
+import { fleet } from './fleet.ts';
 import { hello } from './hello.ts';
 import { mandates } from './mandates.ts';
 
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<readonly Figure[]>>> = {
+  fleet,
   hello,
   mandates,
 };

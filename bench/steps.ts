@@ -18,16 +18,10 @@ import { sha256 } from '../src/digest.ts';
 import { loadPolicies } from '../src/engines/load.ts';
 import { allowHeaders } from '../src/http/identity.ts';
 import { createIds } from '../src/ids.ts';
-import { openSqliteStore } from '../src/mandates/sqlite/store.ts';
-import { AS, GIT, MANDATES, ROOT, createIssuer, proposalBody } from '../test/support/sidecar.ts';
+import { AS, GIT, ROOT, createIssuer, proposalBody } from '../test/support/sidecar.ts';
 import { median } from './load.ts';
 import type { Figure } from './figure.ts';
-
-const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
-
-function complain(what: string): never {
-  throw new Error(what);
-}
+import { approve, complain, now, openStore } from './store.ts';
 
 export async function measureSteps(policies: string, isShort: boolean): Promise<readonly Figure[]> {
   const folder = mkdtempSync(join(tmpdir(), 'mandated-steps-'));
@@ -92,10 +86,8 @@ async function build(policies: string, folder: string) {
     { digest: sha256, cpu_ms: () => 0, complain },
   );
   if (!loaded.ok) throw new Error(loaded.errors.join('\n'));
-  const opened = await openSqliteStore({ path: folder, issuer: MANDATES, now, complain });
-  if (!opened.ok) throw new Error(opened.error);
-  const { store } = opened;
-  const mandate = await approve(store);
+  const store = await openStore(folder);
+  const mandate = await approve(store, 'msn_bench', proposalBody() as never);
   const { id, issuer: iss, authority_hash } = mandate;
   const token = await issuer.mint({ mission: { id, issuer: iss, authority_hash } });
   const ids = createIds();
@@ -150,40 +142,4 @@ async function build(policies: string, folder: string) {
     body: { kind: 'none' },
   });
   return { parts, request, close: store.close };
-}
-
-async function approve(store: Extract<Awaited<ReturnType<typeof openSqliteStore>>, { ok: true }>['store']) {
-  const body = proposalBody() as never as { intent: never; authorization_details: never };
-  const by = { iss: MANDATES, sub: 'operator' };
-  const at_ms = Date.now();
-  const proposed = await store.write(
-    {
-      kind: 'propose',
-      submission_id: 'sub_bench',
-      ...body,
-      subject: { iss: AS, sub: 'alice' },
-      client_id: 'agent-1',
-      client_issuer: AS,
-      by,
-      at_ms,
-    },
-    'durable',
-  );
-  if (!proposed.ok) throw new Error(proposed.detail);
-  const { proposal_hash } = proposed.proposal!;
-  const approved = await store.write(
-    {
-      kind: 'approve',
-      submission_id: 'sub_bench',
-      proposal_hash,
-      mandate_id: 'msn_bench',
-      approval_event_id: 'ape_bench',
-      policy_version: 'v',
-      by,
-      at_ms,
-    },
-    'durable',
-  );
-  if (!approved.ok) throw new Error(approved.detail);
-  return approved.mandate!;
 }
