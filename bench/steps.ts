@@ -18,7 +18,7 @@ import { sha256 } from '../src/digest.ts';
 import { loadPolicies } from '../src/engines/load.ts';
 import { allowHeaders } from '../src/http/identity.ts';
 import { createIds } from '../src/ids.ts';
-import { AS, GIT, ROOT, createIssuer, proposalBody } from '../test/support/sidecar.ts';
+import { AS, GIT, MANDATES, ROOT, createIssuer, proposalBody } from '../test/support/sidecar.ts';
 import { median } from './load.ts';
 import type { Figure } from './figure.ts';
 import { approve, complain, now, openStore } from './store.ts';

@@ -139,7 +139,7 @@ describe('the same question again (design/2, the life of a decision)', () => {
       reason: 'duplicate_suppressed',
       next_action: 'none',
     });
-    // The restart took longer than an action that cannot be undone may stay unsettled.
+    await pause(1000);
     expect((await ask({ idempotency_key: 'open' })).body).toMatchObject({
       reason: 'duplicate_suppressed',
       next_action: 'retry',

@@ -34,8 +34,11 @@ const MISSION_DENIALS: Partial<Record<Reason, string>> = {
 export function challenge(decision: RecordedDecision, presented: Presented): string | undefined {
   const reason = decision.reason!;
   if (reason === 'credential_invalid') {
-    // RFC 6750 section 3.1: no error code for a request that showed no bearer token.
-    const hasToken = presented.kind === 'bearer' || presented.kind === 'unreadable';
+    // RFC 6750 section 3.1: no error code for a request that showed no bearer token; and a token that could not be
+    // verified now is not to be thrown away.
+    const hasToken =
+      decision.credential.verdict !== 'unverifiable' &&
+      (presented.kind === 'bearer' || presented.kind === 'unreadable');
     return hasToken ? 'Bearer error="invalid_token"' : 'Bearer';
   }
   const denial = MISSION_DENIALS[reason];
