@@ -15,13 +15,15 @@ const USAGE = `mandated ${VERSION}: is the credential usable, the mission still 
   mandated mandate approve ID          approve a proposal (shows it first; --proposal-hash HASH to skip that)
   mandated mandate deny ID [--reason TEXT]
   mandated mandate show ID | list [--state S] [--subject S] [--client-id C]
-  mandated mandate tree ID | history ID | watch [ID] [--since EPOCH-SEQ]
+  mandated mandate tree ID | history ID | diff ID [--from VERSION] [--to VERSION]
+  mandated mandate watch [ID] [--since EPOCH-SEQ]
   mandated mandate OPERATION ID [--reason TEXT] [--nonce N] [--expected-version N]
                                 [--acknowledge applied|durable|enforced]
       suspend [--suspend-until TIME --on-expiry resume|revoke]    resume
       contain --entry DIGEST…             discharge --entry DIGEST --event-type T --event-id E
       tighten --entry DIGEST --constraints JSON                    shorten --expires-at TIME
       extend --expires-at TIME            amend --authorization-details FILE
+      renew [--intent FILE] [--authorization-details FILE]
       complete                            revoke
 
 Options of \`mandate\`:
@@ -84,6 +86,9 @@ async function run(argv: readonly string[]): Promise<number> {
       'authorization-details': { type: 'string' },
       'approval-event-id': { type: 'string' },
       since: { type: 'string' },
+      intent: { type: 'string' },
+      from: { type: 'string' },
+      to: { type: 'string' },
       'check-port': { type: 'string' },
       'control-port': { type: 'string' },
       help: { type: 'boolean', short: 'h' },

@@ -4,8 +4,19 @@ import { setTimeout } from 'node:timers/promises';
 import { readConfig } from './config.ts';
 import { type Answer, type ControlClient, createControlClient } from './control-client.ts';
 import { type Json, type JsonObject, isObject, member, parseJson } from './core/json.ts';
+import { differenceOf } from './core/mandate/difference.ts';
 import { TRANSITIONS } from './core/mandate/life.ts';
-import { showEvent, showHistory, showMandate, showMandates, showProposal, showTree } from './show.ts';
+import type { MandateRecord } from './core/mandate/record.ts';
+import {
+  type Paint,
+  showDifference,
+  showEvent,
+  showHistory,
+  showMandate,
+  showMandates,
+  showProposal,
+  showTree,
+} from './show.ts';
 
 /** Ends the command with a message and an exit code: 1 for a no, 2 where nothing could be told. */
 export class CommandFailed extends Error {
@@ -39,6 +50,9 @@ export interface Options {
   readonly 'authorization-details'?: string;
   readonly 'approval-event-id'?: string;
   readonly since?: string;
+  readonly intent?: string;
+  readonly from?: string;
+  readonly to?: string;
 }
 
 interface Context {
@@ -65,7 +79,7 @@ const COMMANDS: Readonly<Record<string, (context: Context) => Promise<string>>> 
   },
   show: async ({ client, options, argument }) => {
     const body = await ask(client, 'GET', mandatePath(argument));
-    return options.json === true ? pretty(body) : showMandate(body);
+    return options.json === true ? pretty(body) : showMandate(body, paint);
   },
   list: async ({ client, options }) => {
     const { state, subject, 'client-id': client_id } = options;
@@ -73,16 +87,17 @@ const COMMANDS: Readonly<Record<string, (context: Context) => Promise<string>>> 
       Object.entries(members({ state, subject, client_id })) as [string, string][],
     );
     const body = await ask(client, 'GET', `/v1/mandates?${query.toString()}`);
-    return options.json === true ? pretty(body) : showMandates(body);
+    return options.json === true ? pretty(body) : showMandates(body, paint);
   },
   tree: async ({ client, options, argument }) => {
     const body = await ask(client, 'GET', `${mandatePath(argument)}/tree`);
-    return options.json === true ? pretty(body) : showTree(body);
+    return options.json === true ? pretty(body) : showTree(body, paint);
   },
   history: async ({ client, options, argument }) => {
     const body = await ask(client, 'GET', `${mandatePath(argument)}/history`);
     return options.json === true ? pretty(body) : showHistory(body);
   },
+  diff,
   watch,
   ...Object.fromEntries(Object.keys(TRANSITIONS).map((operation) => [operation, operate(operation)])),
 };
@@ -155,8 +170,32 @@ async function approve({ client, options, argument }: Context): Promise<string> 
     shown = options.json === true ? '' : `${showProposal(proposal)}\n`;
   }
   const body = await ask(client, 'POST', `${proposalPath(argument)}/approve`, { proposal_hash: hash });
-  return options.json === true ? pretty(body) : `${shown}${showMandate(body)}`;
+  return options.json === true ? pretty(body) : `${shown}${showMandate(body, paint)}`;
 }
+
+/** Two versions side by side: by default what the last change did. */
+async function diff({ client, options, argument }: Context): Promise<string> {
+  const current = Number((await ask(client, 'GET', mandatePath(argument))).version);
+  const to = options.to === undefined ? current : versionOf(options.to, '--to');
+  const from = options.from === undefined ? Math.max(1, to - 1) : versionOf(options.from, '--from');
+  const [before, after] = await Promise.all(
+    [from, to].map((version) => ask(client, 'GET', `${mandatePath(argument)}/versions/${version}`)),
+  );
+  const difference = differenceOf(before as unknown as MandateRecord, after as unknown as MandateRecord);
+  return options.json === true ? pretty(difference as unknown as Json) : showDifference(difference, paint);
+}
+
+function versionOf(given: string, name: string): number {
+  if (/^[1-9]\d{0,8}$/.test(given)) return Number(given);
+  throw new CommandFailed(2, `\`${name}\` expects a version`);
+}
+
+const COLOURS = { green: 32, yellow: 33, red: 31 } as const;
+
+const paint: Paint = (shown, colour) => {
+  const { stdout } = process;
+  return stdout.isTTY && stdout.hasColors() ? `\u001b[${COLOURS[colour]}m${shown}\u001b[0m` : shown;
+};
 
 const RECONNECT_MS = 1000;
 
@@ -194,6 +233,7 @@ function operate(operation: string) {
     });
     const answer = await ask(client, 'POST', `${mandatePath(argument)}/${operation}`, body);
     if (options.json === true) return pretty(answer);
+    if (answer.submission_id !== undefined) return showProposal(answer);
     return `${String(answer.id)} is ${String(answer.state)} at version ${String(answer.version)} (${String(answer.acknowledged)})\n`;
   };
 }
@@ -211,6 +251,7 @@ function ownMembers(operation: string, options: Options): Readonly<Record<string
     approval_event_id: options['approval-event-id'],
     constraints: constraints === undefined ? undefined : parseOption(constraints, '--constraints'),
     authorization_details: file === undefined ? undefined : readInput(file),
+    intent: options.intent === undefined ? undefined : readInput(options.intent),
   };
 }
 

@@ -3,6 +3,7 @@ import { chmodSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { JsonObject } from '../src/core/json.ts';
 import { checkConfiguration } from '../src/main.ts';
 import { ConfigurationError } from '../src/reading.ts';
 import { mandated } from './support/cli.ts';
@@ -57,6 +58,49 @@ describe('mandated mandate', () => {
       state: 'revoked',
       version: 4,
     });
+  });
+
+  test('diff says what a change took away, and renew asks for a successor', async () => {
+    const [entry] = proposalBody().authorization_details as JsonObject[];
+    const record = await sidecar.mandate(
+      proposalBody({
+        authorization_details: [
+          { ...entry, actions: ['repo.push'] },
+          { ...entry, actions: ['repo.read'] },
+        ],
+      }),
+    );
+    const id = String(record.id);
+    const [push, read] = record.entry_digests as [string, string];
+    expect((await mandate('diff', id)).stdout).toBe('version 1 → 1\n  nothing was taken away\n');
+    await mandate('contain', id, '--entry', push);
+    expect((await mandate('diff', id)).stdout).toMatch(
+      /^version 1 → 2\n- may {4}repo\.push on \S+ and below {2}\(contained\)\n$/,
+    );
+    await mandate('tighten', id, '--entry', read, '--constraints', '{"tenant":"acme"}');
+    await mandate('suspend', id);
+    const all = await mandate('diff', id, '--from', '1');
+    expect(all.stdout).toContain('state  active → suspended');
+    expect(all.stdout).toContain('now also if {"tenant":"acme"}');
+    const json = JSON.parse(
+      (await mandate('diff', id, '--from', '2', '--to', '3', '--json')).stdout,
+    ) as JsonObject;
+    expect(json).toMatchObject({
+      from: 2,
+      to: 3,
+      taken: [],
+      tightened: [{ constraints: { tenant: 'acme' } }],
+    });
+    expect(await mandate('diff', id, '--to', '99')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('not_found'),
+    });
+    await mandate('resume', id);
+    const renewed = await mandate('renew', id);
+    expect(renewed).toMatchObject({ code: 0, stdout: expect.stringMatching(/^proposal {2}sub_/) });
+    const successor = await mandate('approve', renewed.stdout.split(/\s+/)[1]!);
+    expect(successor.stdout).toContain(`renews    ${id}`);
+    expect((await mandate('show', id)).stdout).toMatch(/state {5}superseded, version 6\n/);
   });
 
   test('deny ends a proposal', async () => {

@@ -61,6 +61,9 @@ export type ProposalResult =
 export type DecisionResult =
   { readonly ok: true; readonly decision: StoredDecision | undefined } | ({ readonly ok: false } & Refusal);
 
+export type VersionResult =
+  { readonly ok: true; readonly record: MandateRecord | undefined } | ({ readonly ok: false } & Refusal);
+
 export interface Page {
   readonly items: readonly MandateRecord[];
   readonly next_cursor?: string;
@@ -109,6 +112,8 @@ export interface MandateStore {
   readonly write: (command: Command, acknowledge: Acknowledgement) => Promise<WriteResult>;
   /** A round trip to the owner of the log: proof that the view is current as of now, or the reason why not. */
   readonly barrier: () => Promise<ViewProof | { readonly refused: string }>;
+  /** The record as it was at a version, by itself; undefined where there is none of that number. */
+  readonly version: (id: string, version: number) => Promise<VersionResult>;
   readonly lineage: (id: string) => Promise<readonly MandateRecord[] | undefined>;
   /** The mandate and all below it, each parent before its children; empty where there is none. */
   readonly tree: (id: string) => Promise<readonly MandateRecord[]>;

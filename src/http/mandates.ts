@@ -96,6 +96,10 @@ interface ById {
   Params: { id: string };
 }
 
+interface ByVersion {
+  Params: { id: string; version: string };
+}
+
 export function openMandates(scope: FastifyInstance, api: MandateApi): void {
   const seen = (request: FastifyRequest<ById>): Promise<Lineage> =>
     api.access.mandate(callerOf(request), request.params.id, 'mandate.read');
@@ -116,6 +120,16 @@ export function openMandates(scope: FastifyInstance, api: MandateApi): void {
 
   scope.get<ById>('/v1/mandates/:id/history', async (request) => {
     return { items: ownOf(await seen(request)).history };
+  });
+
+  scope.get<ByVersion>('/v1/mandates/:id/versions/:version', async (request) => {
+    await api.access.mandate(callerOf(request), request.params.id, 'mandate.read');
+    const { id, version } = request.params;
+    const number = /^[1-9]\d{0,8}$/.test(version) ? Number(version) : 0;
+    const read = await api.store.version(id, number);
+    if (!read.ok) throw new Refused(controlProblem(read.refused, read.detail));
+    if (read.record === undefined) throw notFound();
+    return read.record;
   });
 
   scope.get<ById>('/v1/mandates/:id/lineage', async (request) => {

@@ -13,6 +13,8 @@ const TABLES = `
   CREATE INDEX mandate_created ON mandate (created);
   CREATE INDEX mandate_parent ON mandate (parent, created) WHERE parent IS NOT NULL;
   CREATE TABLE approval (event_id TEXT PRIMARY KEY, mandate TEXT NOT NULL) STRICT;
+  CREATE TABLE change (mandate TEXT NOT NULL, version INTEGER NOT NULL, seq INTEGER NOT NULL,
+                       PRIMARY KEY (mandate, version)) STRICT;
   CREATE TABLE observed (event_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
   CREATE TABLE observation (event_type TEXT NOT NULL, key TEXT NOT NULL, record TEXT NOT NULL,
                             PRIMARY KEY (event_type, key)) STRICT;

@@ -29,6 +29,7 @@ export interface MandateLog {
   };
   readonly proposal: (submission_id: string) => Proposal | undefined;
   readonly decision: (decision_id: string) => StoredDecision | undefined;
+  readonly recordAt: (id: string, version: number) => MandateRecord | undefined;
   readonly records: () => Iterable<MandateRecord>;
   readonly observations: () => readonly Observation[];
   readonly entriesAfter: (after: LogPlace, limit: number) => LogPage;
@@ -62,6 +63,7 @@ export function createLog(db: DatabaseSync, head: Position, parts: LogParts): Ma
       throw new Error(`the event \`${event.kind}\` does not apply to what is stored`);
     sql.append.run(entry.seq, entry.epoch, entry.eid, entry.prev, JSON.stringify(event));
     keep(sql, folded, event);
+    keepChange(sql, event, entry.seq);
     current = { epoch: entry.epoch, seq: entry.seq, eid: entry.eid };
     return entry;
   };
@@ -81,6 +83,7 @@ export function createLog(db: DatabaseSync, head: Position, parts: LogParts): Ma
     records: function* () {
       for (const row of sql.records.iterate()) yield JSON.parse(String(row.record)) as MandateRecord;
     },
+    recordAt: (id, version) => recordAt(sql, id, version),
     observations: () => sql.observations.all().map(({ record }) => JSON.parse(String(record)) as Observation),
     entriesAfter: (after, limit) => {
       // A place in another epoch, or beyond the head, is of a history that this log does not have.
@@ -109,6 +112,10 @@ function statements(db: DatabaseSync) {
     children: db.prepare('SELECT id FROM mandate WHERE parent = ? ORDER BY created'),
     approved: db.prepare('SELECT mandate FROM approval WHERE event_id = ?'),
     keepApproval: db.prepare('INSERT INTO approval VALUES (?, ?)'),
+    keepChange: db.prepare('INSERT INTO change VALUES (?, ?, ?)'),
+    changes: db.prepare(
+      'SELECT log.seq, event FROM change JOIN log ON log.seq = change.seq WHERE mandate = ? AND version <= ? ORDER BY version',
+    ),
     observed: db.prepare('SELECT record FROM observed WHERE event_id = ?'),
     keepObserved: db.prepare('INSERT INTO observed VALUES (?, ?)'),
     observation: db.prepare('SELECT record FROM observation WHERE event_type = ? AND key = ?'),
@@ -178,6 +185,24 @@ function keep(sql: Statements, folded: Folded, event: MandateEvent): void {
     sql.keepDecision.run(decision.decision_id, decision.key ?? null, JSON.stringify(decision));
   if (observation !== undefined) keepObservation(sql, observation);
   if (event.kind === 'approved') keepApproved(sql, event.terms);
+}
+
+/** Where each version of a mandate stands in the log. */
+function keepChange(sql: Statements, event: MandateEvent, seq: number): void {
+  if (event.kind === 'approved' || event.kind === 'derived') sql.keepChange.run(event.terms.id, 1, seq);
+  if (event.kind === 'changed') sql.keepChange.run(event.id, event.version, seq);
+}
+
+/** The record as it was: the fold of its own changes so far. */
+function recordAt(sql: Statements, id: string, version: number): MandateRecord | undefined {
+  let record: MandateRecord | undefined;
+  const lookup = { mandate: () => record, proposal: () => undefined };
+  for (const row of sql.changes.iterate(id, version)) {
+    const folded = apply(JSON.parse(String(row.event)) as MandateEvent, Number(row.seq), lookup);
+    if (folded === 'inapplicable') return undefined;
+    record = folded.mandate;
+  }
+  return record?.version === version ? record : undefined;
 }
 
 function keepApproved(

@@ -14,6 +14,7 @@ export type ToWriter =
   | { readonly kind: 'write'; readonly call: number; readonly command: Command }
   | { readonly kind: 'proposal'; readonly call: number; readonly submission_id: string }
   | { readonly kind: 'decision'; readonly call: number; readonly decision_id: string }
+  | { readonly kind: 'version'; readonly call: number; readonly id: string; readonly version: number }
   | { readonly kind: 'entries'; readonly call: number; readonly after: LogPlace; readonly limit: number }
   | { readonly kind: 'close' };
 
@@ -44,5 +45,6 @@ export type FromWriter =
   | { readonly kind: 'writable_again' }
   | { readonly kind: 'proposal'; readonly call: number; readonly proposal: Proposal | undefined }
   | { readonly kind: 'decision'; readonly call: number; readonly decision: StoredDecision | undefined }
+  | { readonly kind: 'version'; readonly call: number; readonly record: MandateRecord | undefined }
   | { readonly kind: 'entries'; readonly call: number; readonly page: LogPage }
   | { readonly kind: 'closed' };

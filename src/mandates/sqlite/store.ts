@@ -11,6 +11,7 @@ import type {
   MandateStore,
   ProposalResult,
   StoreHealth,
+  VersionResult,
   WriteResult,
 } from '../../check/ports.ts';
 import { lineageOf } from '../../core/mandate/life.ts';
@@ -47,7 +48,7 @@ export async function openSqliteStore(options: SqliteOptions): Promise<OpenedSto
   return { ok: false, error: refusal };
 }
 
-type WriterAnswer = WriterResult | ProposalResult | DecisionResult | LogPage;
+type WriterAnswer = WriterResult | ProposalResult | DecisionResult | VersionResult | LogPage;
 
 /** The writer thread as this process knows it. */
 interface Writer {
@@ -120,6 +121,8 @@ function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer 
         return calls.settle(message.call, { ok: true, proposal: message.proposal });
       case 'decision':
         return calls.settle(message.call, { ok: true, decision: message.decision });
+      case 'version':
+        return calls.settle(message.call, { ok: true, record: message.record });
       case 'entries':
         return calls.settle(message.call, message.page);
       case 'closed':
@@ -179,6 +182,8 @@ function storeOf({ follower, listeners, health, ask, close }: Writer, { now }: S
       (await ask((call) => ({ kind: 'proposal', call, submission_id }))) as ProposalResult,
     decision: async (decision_id) =>
       (await ask((call) => ({ kind: 'decision', call, decision_id }))) as DecisionResult,
+    version: async (id, version) =>
+      (await ask((call) => ({ kind: 'version', call, id, version }))) as VersionResult,
     lineage: (id) => {
       const record = follower.record(id);
       return Promise.resolve(record === undefined ? undefined : lineageOf(record, follower.record));

@@ -95,6 +95,9 @@ function serve({ db, head }: OpenDatabase): void {
       case 'decision':
         say({ kind: 'decision', call: message.call, decision: log.decision(message.decision_id) });
         break;
+      case 'version':
+        say({ kind: 'version', call: message.call, record: log.recordAt(message.id, message.version) });
+        break;
       case 'entries':
         say({ kind: 'entries', call: message.call, page: log.entriesAfter(message.after, message.limit) });
         break;
