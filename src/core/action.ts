@@ -16,7 +16,8 @@ import { type JsonObject, canonicalJson } from './json.ts';
 import type { Digest } from './mandate/record.ts';
 import { type ParameterValues, fitsCedarDecimal } from './parameter-types.ts';
 import { type Read, isPartial, readHttpParameters, readQuestionParameters } from './parameters.ts';
-import { type CheckPoint, type CheckRequest, type HttpRequest, POINTS, type Question } from './request.ts';
+import { type CheckPoint, POINTS } from './check-points.ts';
+import { type CheckRequest, type HttpRequest, type Question } from './request.ts';
 import {
   type ResourceUri,
   hierarchical,

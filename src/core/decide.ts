@@ -9,7 +9,7 @@ import { type Stop, effectiveState, ownOf, stopFor } from './mandate/life.ts';
 import { callerOf, isSameCaller } from './mandate/stored-decision.ts';
 import { validUntil } from './permit.ts';
 import { issuanceError } from './issuance.ts';
-import type { CheckPoint } from './request.ts';
+import type { CheckPoint } from './check-points.ts';
 import { type NextAction, REASON_TABLE, type Reason } from './reasons.ts';
 import { formatTime } from './time.ts';
 import {

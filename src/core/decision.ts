@@ -7,7 +7,7 @@ import type { AuthorityEntry, MandateState } from './mandate/record.ts';
 import type { EngineAnswer } from './policy.ts';
 import type { ControlReason, NextAction, Reason } from './reasons.ts';
 import type { NamedBy } from './reference.ts';
-import type { CheckPoint } from './request.ts';
+import type { CheckPoint } from './check-points.ts';
 
 export interface CredentialPart {
   readonly verdict: 'usable' | 'unusable' | 'unverifiable' | 'not_presented' | 'not_evaluated';

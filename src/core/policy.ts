@@ -1,7 +1,7 @@
 /** The third question: is this request permitted? One input for every engine, and how their answers combine. */
 import type { ActionClass } from './classes.ts';
 import type { ParameterValues } from './parameter-types.ts';
-import type { CheckPoint } from './request.ts';
+import type { CheckPoint } from './check-points.ts';
 import type { FreshnessSource } from './freshness.ts';
 import type { MandateState } from './mandate/record.ts';
 

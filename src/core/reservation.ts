@@ -10,7 +10,8 @@ import { ownOf } from './mandate/life.ts';
 import type { Digest, MandateRecord, Party } from './mandate/record.ts';
 import { type Caller, callerOf } from './mandate/stored-decision.ts';
 import type { Charge, Usage } from './mandate/usage.ts';
-import { POINTS, type Question } from './request.ts';
+import { POINTS } from './check-points.ts';
+import { type Question } from './request.ts';
 import { formatTime } from './time.ts';
 
 /** Parameters beyond this are not kept; a renewal must then repeat them. */

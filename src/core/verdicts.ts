@@ -13,7 +13,7 @@ import type { ActionApproval, MandateRecord, MandateState } from './mandate/reco
 import { type RequestVerdict, combine } from './policy.ts';
 import { policyInput } from './policy-input.ts';
 import { REASON_TABLE, type Reason } from './reasons.ts';
-import { POINTS } from './request.ts';
+import { POINTS } from './check-points.ts';
 import { formatTime } from './time.ts';
 
 /** A verdict's reason, and what a person is told about it. */

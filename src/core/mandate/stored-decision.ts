@@ -3,7 +3,7 @@ import type { ActionClass } from '../classes.ts';
 import type { CredentialFact } from '../credential.ts';
 import type { JsonObject } from '../json.ts';
 import type { NextAction, Reason } from '../reasons.ts';
-import type { CheckPoint, Door } from '../request.ts';
+import type { CheckPoint, Door } from '../check-points.ts';
 import { parseTime } from '../time.ts';
 import type { Party } from './record.ts';
 import type { Charge } from './usage.ts';
