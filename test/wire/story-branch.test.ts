@@ -69,18 +69,27 @@ interface Story {
 
 let stories = 0;
 
+/** The host says of a branch whether it is frozen. */
+const report = ({ path }: Repository, isFrozen: boolean) =>
+  stage.sidecar.control('POST', '/v1/conditions/events', {
+    event_id: crypto.randomUUID(),
+    event_type: 'branch.frozen',
+    key: path,
+    value: isFrozen,
+    observed_at: new Date().toISOString(),
+  });
+
 /** Approved, cloned, spawned: both agents have pushed their branches once and have the next commit ready. */
 async function begin(): Promise<Story> {
   const repository = git.create(`example/app-${(stories += 1)}`);
+  await report(repository, false);
   const entry = {
     type: 'mission_resource_access',
     resource: `${GIT}/${repository.path}`,
     actions: ['repo.read', 'repo.fetch', 'repo.push'],
   };
-  const approved = await approve({
-    ...entry,
-    delegation: { max_depth: 1, allowed_delegates: [{ sub: 'test-repair' }] },
-  });
+  const delegation = { max_depth: 1, allowed_delegates: [{ sub: 'test-repair' }] };
+  const approved = await approve({ ...entry, delegation }, repository);
   const agent = await spawn(repository, approved, 'passkey-login');
   const child = await stage.delegate(approved, 'test-repair', [entry]);
   const sub_agent = await spawn(repository, child, 'passkey-login-tests');
@@ -92,15 +101,29 @@ async function begin(): Promise<Story> {
   return { repository, agent, sub_agent };
 }
 
-function approve(entry: JsonObject): Promise<JsonObject> {
+/** Approved for as long as the branch is not frozen. */
+function approve(entry: JsonObject, { path }: Repository): Promise<JsonObject> {
   const intent = {
     goal: 'Implement passkey login',
     resources: [entry.resource!],
     purpose: 'urn:example:purpose:passkey-login',
     expires_at: new Date(Date.now() + 24 * 3_600_000).toISOString(),
   };
+  const not_frozen = {
+    id: 'not-frozen',
+    event_type: 'branch.frozen',
+    key: path,
+    expect: false,
+    on_false: 'suspend',
+    max_stale_s: 3600,
+  };
   return stage.sidecar.mandate(
-    proposalBody({ intent, authorization_details: [entry], client_id: 'coding-agent' }),
+    proposalBody({
+      intent,
+      authorization_details: [entry],
+      client_id: 'coding-agent',
+      conditions: [not_frozen],
+    }),
   );
 }
 
@@ -267,4 +290,22 @@ test('frozen and suspended: nothing moves until the mission is resumed, and then
   for (const each of [agent, sub_agent]) {
     expect(repository.refs()).toContain(`${await head(each)} commit\trefs/heads/${each.branch}`);
   }
+});
+
+test('frozen where it lives: the report alone stops both agents, and only a person lets them go on', async () => {
+  const { repository, agent, sub_agent } = await begin();
+  const refs = repository.refs();
+  const path = `/v1/mandates/${String(agent.mandate.id)}`;
+
+  expect(await report(repository, true)).toMatchObject({ status: 200 });
+  const meanwhile = watch();
+  for (const each of [agent, sub_agent]) expect(await push(each)).toMatchObject({ code: 128 });
+  for (const each of [agent, sub_agent]) expectOnlyTheMissionIsGone(each, meanwhile.decisions(), 'suspended');
+  expect((await stage.sidecar.control('POST', `${path}/resume`, { expected_version: 2 })).status).toBe(409);
+
+  await report(repository, false);
+  expect(await push(agent)).toMatchObject({ code: 128 });
+  expect(repository.refs()).toBe(refs);
+  await stage.operate(agent.mandate, 'resume', { expected_version: 2 });
+  for (const each of [agent, sub_agent]) expect(await push(each)).toMatchObject({ code: 0 });
 });
