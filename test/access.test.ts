@@ -20,6 +20,9 @@ permit (principal == Agent::"corp/ci", action in [Action::"mandate.discharge", A
 @id("monitor-reports")
 permit (principal == Agent::"corp/monitor", action == Action::"conditions.report", resource);
 
+@id("only-to-stop")
+permit (principal == Agent::"corp/breaker", action == Action::"mandate.revoke", resource);
+
 @id("orchestrator-asks")
 permit (principal == Agent::"corp/orchestrator", action == Action::"check.ask", resource)
 when { resource.purpose == "urn:example:purpose:release" };
@@ -72,8 +75,9 @@ const DELEGABLE = [{ ...entry, delegation }];
 /** A mandate of alice for agent-1; approved by alice herself where it says so, else by the operator. */
 async function begin(more: JsonObject = {}, isOwn = false) {
   const body = proposalBody({ authorization_details: DELEGABLE, ...more });
+  const client = String(body.client_id);
   if (!isOwn) return sidecar.mandate(body);
-  const proposed = await call(await personOf('alice', 'agent-1'), 'POST', '/v1/proposals', body);
+  const proposed = await call(await personOf('alice', client), 'POST', '/v1/proposals', body);
   const path = `/v1/proposals/${String(proposed.body.submission_id)}/approve`;
   const approved = await call(await personOf('alice'), 'POST', path, {
     proposal_hash: proposed.body.proposal_hash!,
@@ -169,8 +173,8 @@ describe('the narrow default set', () => {
   });
 
   test('the agent sees its own mandate, asks for another, and delegates; it changes nothing', async () => {
-    const record = await begin({}, true);
-    for (const agent of [await personOf('alice', 'agent-1'), await clientOf('agent-1')]) {
+    const record = await begin({ client_id: 'agent-3' }, true);
+    for (const agent of [await personOf('alice', 'agent-3'), await clientOf('agent-3')]) {
       expect(await see(agent, record)).toBe('200 active');
       expect(await operate(agent, record, 'resume', { expected_version: 1 })).toBe('403 policy_denied');
       expect(
@@ -186,7 +190,7 @@ describe('the narrow default set', () => {
       expect(told(await call(agent, 'POST', '/v1/approvals', approval))).toBe('403 policy_denied');
       expect(await operate(agent, record, 'renew', { expected_version: 1 })).toBe('202 pending');
     }
-    const agent = await personOf('alice', 'agent-1');
+    const agent = await personOf('alice', 'agent-3');
     expect(await operate(agent, record, 'revoke')).toBe('403 policy_denied');
     const child = await call(agent, 'POST', `/v1/mandates/${String(record.id)}/children`, {
       client_id: 'agent-2',
@@ -227,6 +231,23 @@ describe('policies.control adds to it', () => {
       '200 suspended',
     ]);
     expect(await operate(reviewer, record, 'revoke')).toBe('403 policy_denied');
+  });
+
+  test('who may do one thing and see nothing does that one thing', async () => {
+    const record = await begin();
+    const breaker = await clientOf('breaker');
+    expect([await see(breaker, record), await operate(breaker, record, 'suspend')]).toEqual([
+      '404 not_found',
+      '404 not_found',
+    ]);
+    expect(await operate(breaker, record, 'revoke')).toBe('200 revoked');
+  });
+
+  test('a policy may permit the client through which a person comes, but not to approve', async () => {
+    const record = await begin();
+    const through = await personOf('carol', 'breaker');
+    expect(await operate(through, record, 'resume', { expected_version: 1 })).toBe('404 not_found');
+    expect(await operate(through, record, 'revoke')).toBe('200 revoked');
   });
 
   test('discharge has a grant of its own', async () => {

@@ -21,6 +21,8 @@ export interface Principal {
   readonly party: Party;
   /** The client through which it comes; undefined of the operator. */
   readonly client: Party | undefined;
+  /** Of a person: the client by itself, as which a policy may permit it as well. */
+  readonly through?: Principal;
 }
 
 /** As policies and stored decisions name it. */
@@ -40,13 +42,16 @@ export function principalOf(
   { realm, issuer, subject, client_id }: UsableCredential,
   people_through: readonly string[] | undefined,
 ): Principal {
+  const client = { iss: issuer, sub: client_id };
+  const agent: Principal = { type: 'Agent', id: `${realm}/${client_id}`, party: client, client };
   const isPerson = subject !== client_id && people_through?.includes(client_id) !== false;
-  const sub = isPerson ? subject : client_id;
+  if (!isPerson) return agent;
   return {
-    type: isPerson ? 'User' : 'Agent',
-    id: `${realm}/${sub}`,
-    party: { iss: issuer, sub },
-    client: { iss: issuer, sub: client_id },
+    type: 'User',
+    id: `${realm}/${subject}`,
+    party: { iss: issuer, sub: subject },
+    client,
+    through: agent,
   };
 }
 
@@ -178,8 +183,24 @@ export function unpermittable(request: ControlRequest): string | undefined {
   return action === 'mandate.propose' && !is_agent ? 'a client proposes only for itself' : undefined;
 }
 
-/** Loaded policies: synchronous, and an error among them permits nothing. */
+/** One answer of the policies: an error among them is a `forbid`. */
+export type ControlAnswer = 'permit' | 'forbid' | 'silent';
+
+/** Loaded policies; synchronous. */
 export interface ControlPolicies {
-  readonly permits: (request: ControlRequest) => boolean;
+  readonly answer: (request: ControlRequest) => ControlAnswer;
   readonly revision: string;
+}
+
+/**
+ * Whether it is permitted: to the person or to the client that the person comes through, where neither is forbidden it.
+ * What only a person may do is asked of the person alone.
+ */
+export function isPermitted(request: ControlRequest, policies: ControlPolicies): boolean {
+  if (unpermittable(request) !== undefined) return false;
+  const { principal, action } = request;
+  const through = APPROVING.has(action) ? undefined : principal.through;
+  const asked = through === undefined ? [principal] : [principal, through];
+  const answers = new Set(asked.map((each) => policies.answer({ ...request, principal: each })));
+  return answers.has('permit') && !answers.has('forbid');
 }

@@ -82,10 +82,12 @@ export function loadControl(
     warnings: loaded.warnings,
     policies: {
       revision: digest(files.map(({ text }) => text).join('\n')),
-      permits: (request) => {
+      answer: (request) => {
         // Without a folder nothing can forbid the operator anything.
-        if (read.length === 0 && request.principal.type === 'Operator') return true;
-        return loaded.evaluate(cedarRequest(request, realms)).decision === 'allow';
+        if (read.length === 0 && request.principal.type === 'Operator') return 'permit';
+        const { decision, determining } = loaded.evaluate(cedarRequest(request, realms));
+        if (decision === 'allow') return 'permit';
+        return decision === 'deny' && determining.length === 0 ? 'silent' : 'forbid';
       },
     },
   };

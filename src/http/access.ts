@@ -7,6 +7,7 @@ import {
   type ControlTarget,
   NO_TARGET,
   type Principal,
+  isPermitted,
   mandateTarget,
   nameOf,
   operatorOf,
@@ -54,8 +55,7 @@ export interface Access {
 export function createAccess(parts: AccessParts): Access {
   const { store, now, policies } = parts;
   const permits = (principal: Principal, action: ControlAction, target: ControlTarget): boolean => {
-    const request = { principal, action, target, now_ms: now().wall_ms };
-    return unpermittable(request) === undefined && policies.permits(request);
+    return isPermitted({ principal, action, target, now_ms: now().wall_ms }, policies);
   };
   const principal = (request: FastifyRequest) => readPrincipal(request, parts);
 
@@ -66,8 +66,10 @@ export function createAccess(parts: AccessParts): Access {
   };
 
   const requireVisible = (who: Principal, action: ControlAction, target: ControlTarget): void => {
-    if (!permits(who, 'mandate.read', target)) throw notFound();
-    if (action !== 'mandate.read') requireThat(who, action, target);
+    if (permits(who, action, target)) return;
+    // Whoever may not even see it is not told that it is there.
+    if (action === 'mandate.read' || !permits(who, 'mandate.read', target)) throw notFound();
+    requireThat(who, action, target);
   };
 
   const proposal: Access['proposal'] = async (who, id, action) => {
