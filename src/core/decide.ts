@@ -12,6 +12,7 @@ import { issuanceError } from './issuance.ts';
 import type { CheckPoint } from './check-points.ts';
 import { type NextAction, REASON_TABLE, type Reason } from './reasons.ts';
 import { formatTime } from './time.ts';
+import { mandateVerdict } from './mandate-verdict.ts';
 import {
   type CredentialFinding,
   type MandateFinding,
@@ -20,7 +21,6 @@ import {
   type Why,
   credentialVerdict,
   isRequestJudged,
-  mandateVerdict,
   requestVerdict,
 } from './verdicts.ts';
 

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { NO_TARGET } from '../core/control.ts';
 import { identifier, observedValue, readBody, thing, time } from './bodies.ts';
 import { callerOf } from './callers.ts';
-import { type MandateApi, attributed, commit } from './mandates.ts';
+import { type MandateApi, attributed, commit } from './api.ts';
 
 const observation = z.strictObject({
   event_id: identifier,

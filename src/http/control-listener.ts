@@ -6,7 +6,9 @@ import { openConditions } from './conditions.ts';
 import { openDecisions } from './decisions.ts';
 import { openEvents } from './events.ts';
 import { type Health, openHealth } from './health.ts';
-import { type MandateApi, openMandates } from './mandates.ts';
+import type { MandateApi } from './api.ts';
+import { openMandates } from './mandates.ts';
+import { openOperations } from './operations.ts';
 import { openProposals } from './proposals.ts';
 import { type Tls, createServer } from './server.ts';
 
@@ -30,6 +32,7 @@ export function createControlListener(options: ControlListener): FastifyInstance
     });
     openProposals(scope, options);
     openMandates(scope, options);
+    openOperations(scope, options);
     openDecisions(scope, options);
     openConditions(scope, options);
     openEvents(scope, options);

@@ -6,7 +6,7 @@ import { OUTCOMES, type StoredDecision, standingStatus } from '../core/mandate/s
 import { Refused, digestText, identifier, readBody, time } from './bodies.ts';
 import { notFound } from './access.ts';
 import { callerOf } from './callers.ts';
-import { type MandateApi, attributed, commit } from './mandates.ts';
+import { type ById, type MandateApi, attributed, commit } from './api.ts';
 import type { ControlAction, Principal } from '../core/control.ts';
 import { controlProblem } from './problem.ts';
 
@@ -19,10 +19,6 @@ const approvalBody = z.strictObject({
 });
 
 const settlementBody = z.strictObject({ outcome: z.enum(OUTCOMES) });
-
-interface ById {
-  Params: { id: string };
-}
 
 export function openDecisions(scope: FastifyInstance, api: MandateApi): void {
   scope.post('/v1/approvals', async (request, reply) => {

@@ -18,7 +18,7 @@ import {
   time,
 } from './bodies.ts';
 import { callerOf } from './callers.ts';
-import { type MandateApi, attributed, commit, lineageOf, present, submitted } from './mandates.ts';
+import { type ById, type MandateApi, attributed, commit, lineageOf, present, submitted } from './api.ts';
 
 const proposalBody = z.strictObject({
   intent,
@@ -41,10 +41,6 @@ const approvalBody = z.strictObject({
 type Further = Pick<ProposeCommand, 'revocation' | 'conditions'>;
 
 const denialBody = z.strictObject({ reason: reason.optional() });
-
-interface ById {
-  Params: { id: string };
-}
 
 export function openProposals(scope: FastifyInstance, api: MandateApi): void {
   scope.post('/v1/proposals', async (request, reply) => {

@@ -1,0 +1,69 @@
+/** What the routes of mandates share: how they write, and how they show. */
+import type { Acknowledgement, MandateStore, WriteResult } from '../check/ports.ts';
+import type { Principal } from '../core/control.ts';
+import type { Command } from '../core/mandate/commands.ts';
+import { type Lineage, effectiveState, ownOf } from '../core/mandate/life.ts';
+import type { Digest, MandateRecord, Party, Proposal } from '../core/mandate/record.ts';
+import type { Now } from '../core/time.ts';
+import { type Access, notFound } from './access.ts';
+import { Refused } from './bodies.ts';
+import { controlProblem } from './problem.ts';
+
+/** Parameters of a route about one thing. */
+export interface ById {
+  Params: { id: string };
+}
+
+export interface MandateApi {
+  readonly store: MandateStore;
+  readonly now: Now;
+  readonly digest: Digest;
+  readonly access: Access;
+  readonly ids: {
+    readonly submission: () => string;
+    readonly mandate: () => string;
+    readonly approval: () => string;
+  };
+  readonly policy_revision: () => string;
+  readonly clock_tolerance_ms: number;
+  /** Told of every write: for metrics. */
+  readonly written: (operation: string, outcome: string) => void;
+}
+
+/** What is answered to whoever has proposed. */
+export function submitted({ submission_id, status, proposal_hash, expires_at }: Proposal) {
+  return { submission_id, status, proposal_hash, expires_at };
+}
+
+/** Writes, or throws the refusal as the problem that the caller gets. */
+export async function commit(
+  api: MandateApi,
+  operation: string,
+  command: Command,
+  acknowledge: Acknowledgement = 'durable',
+): Promise<Extract<WriteResult, { ok: true }>> {
+  const result = await api.store.write(command, acknowledge);
+  api.written(operation, result.ok ? 'ok' : result.refused);
+  if (result.ok) return result;
+  const problem = controlProblem(result.refused, result.detail, result.field);
+  throw new Refused({ ...problem, status: result.status ?? problem.status });
+}
+
+/** Who asks for a write, and when. */
+export function attributed(
+  { party }: Principal,
+  api: MandateApi,
+): { readonly by: Party; readonly at_ms: number } {
+  return { by: party, at_ms: api.now().wall_ms };
+}
+
+export async function lineageOf(api: MandateApi, id: string): Promise<Lineage> {
+  const lineage = await api.store.lineage(id);
+  if (lineage === undefined) throw notFound();
+  return lineage as Lineage;
+}
+
+/** A record as it is shown: its state is the one that counts now, whether or not that is stored yet. */
+export function present(lineage: Lineage, wall_ms: number): MandateRecord {
+  return { ...ownOf(lineage), state: effectiveState(lineage, wall_ms) };
+}
