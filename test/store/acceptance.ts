@@ -23,14 +23,19 @@ const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
 const HOUR_MS = 3_600_000;
 const by = { iss: MANDATES, sub: 'operator' };
 let drawn = 0;
-const fresh = (prefix: string): string => `${prefix}_${(drawn += 1)}_${Math.random().toString(36).slice(2)}`;
+export const fresh = (prefix: string): string =>
+  `${prefix}_${(drawn += 1)}_${Math.random().toString(36).slice(2)}`;
 
 type Transition = 'suspend' | 'resume' | 'revoke';
 
 /** Commands with everything filled in that a test does not care about. */
-function commands(at_ms = Date.now()) {
+export function commands(at_ms = Date.now()) {
   return {
-    propose: (submission_id = fresh('sub'), entries: readonly AuthorityEntry[] = [ENTRY]): Command => ({
+    propose: (
+      submission_id = fresh('sub'),
+      entries: readonly AuthorityEntry[] = [ENTRY],
+      more: object = {},
+    ): Command => ({
       kind: 'propose',
       submission_id,
       intent: { goal: 'g', resources: [ENTRY.resource], expires_at: new Date(at_ms + HOUR_MS).toISOString() },
@@ -40,6 +45,7 @@ function commands(at_ms = Date.now()) {
       client_issuer: ALICE.iss,
       by,
       at_ms,
+      ...more,
     }),
     approve: (submission_id: string, proposal_hash: string, more: object = {}): Command => ({
       kind: 'approve',
@@ -74,7 +80,7 @@ function commands(at_ms = Date.now()) {
   };
 }
 
-async function committed(result: Promise<WriteResult>): Promise<Committed> {
+export async function committed(result: Promise<WriteResult>): Promise<Committed> {
   const settled = await result;
   if (!settled.ok) throw new Error(`${settled.refused}: ${settled.detail}`);
   return settled;
@@ -270,7 +276,7 @@ export function acceptance(name: string, open: () => Promise<Opened>): void {
       isSeen: Paging['isSeen'] = () => true,
     ) => store.list(filter, { limit, cursor, isSeen }, now());
 
-    test('what may not be seen is passed over, and a page that looked at much ends short', async () => {
+    test('what may not be seen is passed over', async () => {
       const ids = [await approveOne(), await approveOne(), await approveOne()];
       const isSeen: Paging['isSeen'] = (lineage) => lineage.at(-1)!.id !== ids[1];
       expect((await list({}, 2, undefined, isSeen)).items.map(({ id }) => id)).toEqual([ids[0], ids[2]]);

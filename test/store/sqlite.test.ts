@@ -18,6 +18,7 @@ import { isSafeSqlite, openDatabase } from '../../src/mandates/sqlite/database.t
 import { type OpenedStore, openSqliteStore } from '../../src/mandates/sqlite/store.ts';
 import { MANDATES } from '../support/records.ts';
 import { type Opened, acceptance } from './acceptance.ts';
+import { useAcceptance } from './acceptance-use.ts';
 
 const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
 const folder = (): string => mkdtempSync(join(tmpdir(), 'mandated-store-'));
@@ -44,6 +45,7 @@ async function openKept(path: string): Promise<Opened> {
 }
 
 acceptance('sqlite', () => openKept(folder()));
+useAcceptance('sqlite', () => openKept(folder()));
 
 /** Runs the writer loop in a process of its own, and kills it in the middle. Returns what it had acknowledged. */
 async function writeAndKill(path: string, after_ms: number): Promise<readonly string[]> {
