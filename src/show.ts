@@ -37,8 +37,9 @@ export function showMandate(record: JsonObject, paint: Paint): string {
     ['for', partyText(record.subject)],
     ['approver', partyText(record.approver)],
     ['agent', record.client_id],
-    ...entryLines(record.authority_set),
-    ['ends', record.expires_at],
+    ...entryLines(record.effective_authority),
+    ...takenLine(record, paint),
+    ['ends', record.effective_expires_at],
     ...listOf(record.conditions).map((each): Line => ['while', conditionText(each)]),
     ...usageLines(record.usage),
     ['below', record.parent],
@@ -112,6 +113,14 @@ function lines(all: readonly Line[]): string {
       return [`${name.padEnd(9)} ${isStyled(value) ? value.styled : text(value)}\n`];
     })
     .join('');
+}
+
+/** Of the entries that were approved, how many nothing is left of. */
+function takenLine({ authority_set, effective_authority }: JsonObject, paint: Paint): readonly Line[] {
+  const taken = listOf(authority_set).length - listOf(effective_authority).length;
+  return taken === 0
+    ? []
+    : [['taken', styled(paint(`${taken} of the approved entries: see \`mandate diff\``, 'red'))]];
 }
 
 function entryLines(entries: Json | undefined): readonly Line[] {

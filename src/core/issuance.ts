@@ -1,8 +1,7 @@
 /** What an authorization server may put into a token under a mandate (check points `issue` and `refresh`). */
 import type { Decision } from './decision.ts';
-import { fitsInside } from './mandate/attenuation.ts';
-import { type EffectiveEntry, approvedEntry, effectiveEntries, statedEntry } from './mandate/authority.ts';
-import { isWithheld } from './mandate/condition-standing.ts';
+import { coveredNow, fitsInside } from './mandate/attenuation.ts';
+import { type EffectiveEntry, approvedEntry, statedEntry } from './mandate/authority.ts';
 import { type Lineage, effectiveEnd, ownOf } from './mandate/life.ts';
 import type { AuthorityEntry, MandateState } from './mandate/record.ts';
 import type { Reason } from './reasons.ts';
@@ -21,7 +20,7 @@ export function issuanceOf(
   requested: readonly AuthorityEntry[] | undefined,
   is_refresh: boolean,
 ): Issuance {
-  const now = isWithheld(lineage, wall_ms) ? [] : coveredNow(lineage);
+  const now = coveredNow(lineage, wall_ms);
   const own = ownOf(lineage);
   const granted =
     requested === undefined ? now.map(statedEntry) : is_refresh ? remainderOf(requested, now) : requested;
@@ -30,13 +29,6 @@ export function issuanceOf(
   if (!fit.ok) return { refused: `authorization_details.${fit.index}: ${fit.why}` };
   const max_exp = formatTime(effectiveEnd(lineage));
   return { authorization_details: granted, max_exp, version: own.version };
-}
-
-/** The entries that count, in the mandate and inside every ancestor. */
-function coveredNow(lineage: Lineage): readonly EffectiveEntry[] {
-  const living = effectiveEntries(ownOf(lineage)).filter((each) => !each.is_withdrawn);
-  const above = lineage.slice(0, -1).map((record) => effectiveEntries(record));
-  return living.filter((each) => above.every((outer) => fitsInside([statedEntry(each)], outer).ok));
 }
 
 /** Of each entry that was granted: itself where it still fits, else what is covered inside of it. */

@@ -2,9 +2,11 @@
 import type { Acknowledgement, MandateStore, WriteResult } from '../check/ports.ts';
 import type { Principal } from '../core/control.ts';
 import type { Command } from '../core/mandate/commands.ts';
-import { type Lineage, effectiveState, ownOf } from '../core/mandate/life.ts';
-import type { Digest, MandateRecord, Party, Proposal } from '../core/mandate/record.ts';
-import type { Now } from '../core/time.ts';
+import { coveredNow } from '../core/mandate/attenuation.ts';
+import { statedEntry } from '../core/mandate/authority.ts';
+import { type Lineage, effectiveEnd, effectiveState, ownOf } from '../core/mandate/life.ts';
+import type { AuthorityEntry, Digest, MandateRecord, Party, Proposal } from '../core/mandate/record.ts';
+import { type Now, formatTime } from '../core/time.ts';
 import { type Access, notFound } from './access.ts';
 import { Refused } from './bodies.ts';
 import { controlProblem } from './problem.ts';
@@ -63,7 +65,18 @@ export async function lineageOf(api: MandateApi, id: string): Promise<Lineage> {
   return lineage as Lineage;
 }
 
-/** A record as it is shown: its state is the one that counts now, whether or not that is stored yet. */
-export function present(lineage: Lineage, wall_ms: number): MandateRecord {
-  return { ...ownOf(lineage), state: effectiveState(lineage, wall_ms) };
+/** A record as it is shown: with what counts now, whether or not that is stored yet. */
+export function present(lineage: Lineage, wall_ms: number): MandateRecord & Effective {
+  return {
+    ...ownOf(lineage),
+    state: effectiveState(lineage, wall_ms),
+    effective_authority: coveredNow(lineage, wall_ms).map(statedEntry),
+    effective_expires_at: formatTime(effectiveEnd(lineage)),
+  };
+}
+
+/** What is left of the record after all that was taken from it and from those above it. */
+interface Effective {
+  readonly effective_authority: readonly AuthorityEntry[];
+  readonly effective_expires_at: string;
 }

@@ -4,7 +4,9 @@
  */
 import { type Json, type JsonObject, isObject, member } from '../json.ts';
 import { isWithin, parseResource } from '../uri.ts';
-import { type EffectiveEntry, coversAction } from './authority.ts';
+import { type EffectiveEntry, coversAction, effectiveEntries, statedEntry } from './authority.ts';
+import { isWithheld } from './condition-standing.ts';
+import { type Lineage, ownOf } from './life.ts';
 import { broaderConstraint } from './constraints.ts';
 import type { AuthorityEntry } from './record.ts';
 
@@ -29,6 +31,14 @@ export function fitsInside(
     by.push(found);
   }
   return { ok: true, by };
+}
+
+/** The entries that count now: what is left of each, where every mandate above still holds it. */
+export function coveredNow(lineage: Lineage, wall_ms: number): readonly EffectiveEntry[] {
+  if (isWithheld(lineage, wall_ms)) return [];
+  const living = effectiveEntries(ownOf(lineage)).filter((each) => !each.is_withdrawn);
+  const above = lineage.slice(0, -1).map((record) => effectiveEntries(record));
+  return living.filter((each) => above.every((outer) => fitsInside([statedEntry(each)], outer).ok));
 }
 
 interface Misfit {
