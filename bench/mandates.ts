@@ -101,7 +101,15 @@ async function plant(store: MandateStore, wide: number, deep: number): Promise<s
 }
 
 function operate(operation: 'suspend' | 'revoke', id: string): Command {
-  return { kind: 'operate', details: { operation }, id, fingerprint: '', by: ALICE, at_ms: Date.now() };
+  return {
+    kind: 'operate',
+    details: { operation },
+    id,
+    may_resume: true,
+    fingerprint: '',
+    by: ALICE,
+    at_ms: Date.now(),
+  };
 }
 
 async function timed(store: MandateStore, command: Command) {

@@ -1,13 +1,15 @@
 /** A renewal and a commit name a decision that was given before: what it was about comes from the store. */
+import type { CredentialFact } from '../core/credential.ts';
 import { canonicalJson } from '../core/json.ts';
 import type { Digest } from '../core/mandate/record.ts';
-import { type StoredDecision, isSameCaller } from '../core/mandate/stored-decision.ts';
+import { type StoredDecision, callerOf, isSameCaller } from '../core/mandate/stored-decision.ts';
 import type { CheckRequest, Earlier, Question } from '../core/request.ts';
 import { parseResource } from '../core/uri.ts';
 import { within } from './deadline.ts';
-import type { DecisionResult, MandateView } from './ports.ts';
+import type { Credentials, DecisionResult, MandateView } from './ports.ts';
 
 export interface Recalling {
+  readonly credentials: Credentials;
   readonly mandates: MandateView;
   /** Who keeps the mandates here. */
   readonly issuer: string;
@@ -21,6 +23,7 @@ const LATE: DecisionResult = {
   detail: 'the store did not answer in time',
 };
 const UNKNOWN: Earlier = { kind: 'unknown' };
+const NOT_VERIFIED: CredentialFact = { verdict: 'unverifiable', detail: 'verification took too long' };
 
 export async function recall(request: CheckRequest, parts: Recalling): Promise<CheckRequest> {
   if (request.door !== 'native' || request.decision_id === undefined) return request;
@@ -28,8 +31,22 @@ export async function recall(request: CheckRequest, parts: Recalling): Promise<C
   const result = await within(pending, parts.deadline_ms, () => LATE);
   if (!result.ok) return { ...request, earlier: { kind: 'unreadable', detail: result.detail } };
   const { decision } = result;
-  const isMeant = decision !== undefined && isAsDecided(request, decision, parts);
+  const isMeant =
+    decision !== undefined &&
+    isAsDecided(request, decision, parts) &&
+    (await isOfCaller(request, decision, parts));
   return isMeant ? about(request, decision, parts.issuer) : { ...request, earlier: UNKNOWN };
+}
+
+/** Nobody learns of another's decision by naming it, so whose it is comes before what it was about. */
+async function isOfCaller(request: Question, { caller }: StoredDecision, parts: Recalling): Promise<boolean> {
+  const { presented, arrived, principal } = request;
+  const credential = await within(
+    parts.credentials.verify(presented, arrived),
+    parts.deadline_ms,
+    () => NOT_VERIFIED,
+  );
+  return isSameCaller(caller, callerOf(credential, principal));
 }
 
 /** What the question says itself of the mandate and the action must be what was decided. */

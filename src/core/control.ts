@@ -2,7 +2,7 @@
 import type { UsableCredential } from './credential.ts';
 import { type Lineage, effectiveState, ownOf } from './mandate/life.ts';
 import { proposalStatus } from './mandate/proposals.ts';
-import type { AskedOperation, MandateRecord, Party, Proposal } from './mandate/record.ts';
+import type { AskedOperation, Party, Proposal } from './mandate/record.ts';
 
 export type ControlAction =
   | `mandate.${AskedOperation | 'read' | 'propose' | 'approve' | 'deny' | 'derive'}`
@@ -103,10 +103,10 @@ export function mandateTarget(lineage: Lineage, wall_ms: number): ControlTarget 
 
 type Proposed = Pick<Proposal, 'intent' | 'subject' | 'client_id' | 'client_issuer'>;
 
-/** `predecessor`: what it would supersede, whose approver has a say. */
+/** `predecessor`: what it would supersede, whose approver has a say, and in whose place below others it would stand. */
 export function proposalTarget(
   proposal: Proposed & Partial<Pick<Proposal, 'submission_id' | 'status' | 'expires_at'>>,
-  predecessor: MandateRecord | undefined,
+  predecessor: Lineage | undefined,
   wall_ms: number,
 ): ControlTarget {
   const { submission_id = '', intent, subject, status } = proposal;
@@ -118,8 +118,8 @@ export function proposalTarget(
     purpose: intent.purpose ?? '',
     goal: intent.goal,
     subject,
-    approver: predecessor?.approver,
-    clients: [clientOf(proposal)],
+    approver: predecessor === undefined ? undefined : ownOf(predecessor).approver,
+    clients: [...(predecessor ?? []).slice(0, -1).map(clientOf), clientOf(proposal)],
   };
 }
 
@@ -199,8 +199,11 @@ export interface ControlPolicies {
 export function isPermitted(request: ControlRequest, policies: ControlPolicies): boolean {
   if (unpermittable(request) !== undefined) return false;
   const { principal, action } = request;
-  const through = APPROVING.has(action) ? undefined : principal.through;
-  const asked = through === undefined ? [principal] : [principal, through];
-  const answers = new Set(asked.map((each) => policies.answer({ ...request, principal: each })));
-  return answers.has('permit') && !answers.has('forbid');
+  const own = policies.answer(request);
+  const through =
+    principal.through === undefined
+      ? 'silent'
+      : policies.answer({ ...request, principal: principal.through });
+  const isGranted = own === 'permit' || (through === 'permit' && !APPROVING.has(action));
+  return isGranted && own !== 'forbid' && through !== 'forbid';
 }

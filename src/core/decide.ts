@@ -8,8 +8,7 @@ import type { Facts } from './facts.ts';
 import { type Stop, effectiveState, ownOf, stopFor } from './mandate/life.ts';
 import { callerOf, isSameCaller } from './mandate/stored-decision.ts';
 import { validUntil } from './permit.ts';
-import { issuanceError } from './issuance.ts';
-import type { CheckPoint } from './check-points.ts';
+import { ISSUING, issuanceError } from './issuance.ts';
 import { type NextAction, REASON_TABLE, type Reason } from './reasons.ts';
 import { formatTime } from './time.ts';
 import { mandateVerdict } from './mandate-verdict.ts';
@@ -142,8 +141,6 @@ function deny(
     ...(mandate.joined === undefined ? {} : { valid_until: formatTime(facts.decided.wall_ms) }),
   };
 }
-
-const ISSUING: ReadonlySet<CheckPoint> = new Set(['issue', 'refresh']);
 
 function stopOf({ state, joined }: MandateFinding): Stop {
   if (state === undefined || joined === undefined) return stopFor('active');

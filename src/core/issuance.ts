@@ -1,6 +1,8 @@
 /** What an authorization server may put into a token under a mandate (check points `issue` and `refresh`). */
+import type { CheckPoint } from './check-points.ts';
 import type { Decision } from './decision.ts';
-import { coveredNow, fitsInside } from './mandate/attenuation.ts';
+import { type Json, canonicalJson } from './json.ts';
+import { coveredNow, fitsInside, replaces } from './mandate/attenuation.ts';
 import { type EffectiveEntry, approvedEntry, statedEntry } from './mandate/authority.ts';
 import { type Lineage, effectiveEnd, ownOf } from './mandate/life.ts';
 import type { AuthorityEntry, MandateState } from './mandate/record.ts';
@@ -25,23 +27,29 @@ export function issuanceOf(
   const granted =
     requested === undefined ? now.map(statedEntry) : is_refresh ? remainderOf(requested, now) : requested;
   if (granted.length === 0) return { refused: 'nothing of what is asked for is covered any more' };
-  const fit = fitsInside(granted, now);
+  const fit = replaces(granted, now);
   if (!fit.ok) return { refused: `authorization_details.${fit.index}: ${fit.why}` };
   const max_exp = formatTime(effectiveEnd(lineage));
   return { authorization_details: granted, max_exp, version: own.version };
 }
 
-/** Of each entry that was granted: itself where it still fits, else what is covered inside of it. */
+/** Of each entry that was granted: itself where it still fits, else what is covered inside of it; each once. */
 function remainderOf(
   requested: readonly AuthorityEntry[],
   now: readonly EffectiveEntry[],
 ): readonly AuthorityEntry[] {
-  return requested.flatMap((entry, index) => {
-    if (fitsInside([entry], now).ok) return [entry];
-    const outer = [approvedEntry(entry, index)];
-    return now.map(statedEntry).filter((each) => fitsInside([each], outer).ok);
-  });
+  const kept = requested.filter((entry) => replaces([entry], now).ok);
+  const rest = requested.filter((entry) => !kept.includes(entry)).map(approvedEntry);
+  const inside = now.map(statedEntry).filter((each) => fitsInside([each], rest).ok);
+  return [
+    ...new Map(
+      [...kept, ...inside].map((entry) => [canonicalJson(entry as unknown as Json), entry]),
+    ).values(),
+  ];
 }
+
+/** Points at which an authorization server asks. */
+export const ISSUING: ReadonlySet<CheckPoint> = new Set(['issue', 'refresh']);
 
 /** What an authorization server answers its client with, where the mission is why there is no token. */
 export function issuanceError(

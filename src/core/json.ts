@@ -44,6 +44,8 @@ function scan(text: string): string | undefined {
       if (scope !== undefined && isName(text, end)) {
         const name = JSON.parse(text.slice(at, end)) as string;
         if (scope.has(name)) return 'a member name occurs twice';
+        // What copies the object would lose it, or worse.
+        if (name === '__proto__') return 'a member is called `__proto__`';
         scope.add(name);
       }
       at = end;

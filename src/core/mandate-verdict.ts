@@ -106,7 +106,10 @@ function aboutMandate({ asked, decided }: Facts, lineage: Lineage): MandateFindi
  */
 function isQueuedAcross({ action, asked, settings }: Facts, lineage: Lineage): boolean {
   const isGrave = budgetOf(action.class, settings.budgets) === 0;
-  return isGrave && asked.queued_at_ms !== undefined && asked.queued_at_ms < lastSuspended(lineage);
+  // When nobody says since when it is queued, it may be since ever.
+  return (
+    asked.check_point === 'drain' && isGrave && (asked.queued_at_ms ?? -Infinity) < lastSuspended(lineage)
+  );
 }
 
 const QUEUED_ACROSS: MandateFinding = illegitimate(

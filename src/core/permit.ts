@@ -1,5 +1,6 @@
 /** How long an allow lasts, and what may still turn it into a deny. */
 import { budgetOf } from './classes.ts';
+import { ISSUING, issuanceError } from './issuance.ts';
 import type { Decision } from './decision.ts';
 import type { Facts } from './facts.ts';
 import { effectiveEnd } from './mandate/life.ts';
@@ -38,7 +39,9 @@ function tokenEnd({ credential, settings, decided }: Facts): number {
  * old view. May only make the decision stricter.
  */
 export function expirePermit(decision: Decision, facts: Facts, at: Instant): Decision {
-  if (decision.effect === 'deny' || facts.mandate.kind !== 'found') return decision;
+  // What came of a decision is taken down after every end.
+  const isTakenDown = decision.check_point === 'commit';
+  if (decision.effect === 'deny' || isTakenDown || facts.mandate.kind !== 'found') return decision;
   const { settings, action, mandate } = facts;
   const allowed_ms = (budgetOf(action.class, settings.budgets) ?? 0) + settings.permit_validity_ms;
   const isOver =
@@ -59,9 +62,11 @@ export function refuseAfterwards(
   detail: string,
   next_action: NextAction = REASON_TABLE[reason].next_action,
 ): Decision {
+  const { authorization_details: _a, max_exp: _m, version: _v, ...rest } = decision;
   return {
-    ...decision,
+    ...rest,
     ...spoiled(decision, reason),
+    ...(ISSUING.has(decision.check_point) ? issuanceError(reason, decision.mandate.state) : {}),
     effect: 'deny',
     reason,
     detail,

@@ -44,7 +44,7 @@ export interface Access {
   readonly mandate: (principal: Principal, id: string, action: ControlAction) => Promise<Lineage>;
   readonly proposal: (principal: Principal, id: string, action: ControlAction) => Promise<Proposal>;
   readonly require: (principal: Principal, action: ControlAction, target: ControlTarget) => void;
-  readonly maySee: (principal: Principal, lineage: Lineage) => boolean;
+  readonly may: (principal: Principal, action: ControlAction, lineage: Lineage) => boolean;
   /** Who asks a native question, and whether about this mandate without the agent's credential. */
   readonly asking: (
     request: FastifyRequest,
@@ -76,7 +76,7 @@ export function createAccess(parts: AccessParts): Access {
     const read = await store.proposal(id);
     if (!read.ok) throw new Refused(controlProblem(read.refused, read.detail));
     if (read.proposal === undefined) throw notFound();
-    const predecessor = (await store.lineage(read.proposal.predecessor ?? ''))?.at(-1);
+    const predecessor = (await store.lineage(read.proposal.predecessor ?? '')) as Lineage | undefined;
     requireVisible(who, action, proposalTarget(read.proposal, predecessor, now().wall_ms));
     return read.proposal;
   };
@@ -93,17 +93,24 @@ export function createAccess(parts: AccessParts): Access {
     mandate,
     proposal,
     require: requireThat,
-    maySee: (who, lineage) => permits(who, 'mandate.read', mandateTarget(lineage, now().wall_ms)),
+    may: (who, action, lineage) => permits(who, action, mandateTarget(lineage, now().wall_ms)),
     asking: async (request, id) => {
       if (headerValues(request.raw.rawHeaders, 'authorization').length === 0)
         return { principal: undefined, may_ask: false };
-      const who = await principal(request);
+      const who = await principal(request).catch(unverifiable);
+      // A question is answered with a decision: who cannot be known now is nobody.
+      if (who === undefined) return { principal: undefined, may_ask: false };
       const lineage = id === undefined ? undefined : ((await store.lineage(id)) as Lineage | undefined);
       const target =
         lineage === undefined ? { ...NO_TARGET, id: id ?? '' } : mandateTarget(lineage, now().wall_ms);
       return { principal: nameOf(who), may_ask: permits(who, 'check.ask', target) };
     },
   };
+}
+
+function unverifiable(error: unknown): undefined {
+  if (error instanceof Refused && error.problem.reason === 'unavailable') return undefined;
+  throw error;
 }
 
 /** The one bearer token of the request: the operator's, or one of an issuer under `control.issuers`. */

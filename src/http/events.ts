@@ -142,7 +142,7 @@ function createSignal(store: MandateStore) {
 /** A reader is told of what it may see, and of nothing else that something has happened. */
 async function isSeen(id: string, caller: Principal, { store, access }: EventSource): Promise<boolean> {
   const lineage = await store.lineage(id);
-  return lineage !== undefined && access.maySee(caller, lineage as Lineage);
+  return lineage !== undefined && access.may(caller, 'mandate.read', lineage as Lineage);
 }
 
 /** One change of a mandate; undefined for what changes none. */
@@ -165,6 +165,7 @@ function eventData(event: MandateEvent) {
     case 'metered':
     case 'decided':
     case 'observed':
+    case 'held_up':
     case 'action_approved':
       return undefined;
     case 'approved':

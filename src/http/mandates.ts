@@ -1,7 +1,9 @@
 /** Mandates as they are read, and the children that are made under them. */
+import { setImmediate } from 'node:timers/promises';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import type { MandateFilter } from '../check/ports.ts';
+import type { Principal } from '../core/control.ts';
 import type { DeriveCommand } from '../core/mandate/commands.ts';
 import { type Lineage, effectiveEnd, effectiveState, ownOf } from '../core/mandate/life.ts';
 import { MANDATE_STATES, type MandateRecord } from '../core/mandate/record.ts';
@@ -36,7 +38,7 @@ export function openMandates(scope: FastifyInstance, api: MandateApi): void {
     const caller = callerOf(request);
     const { limit, cursor, ...filter } = readShape(listQuery, request.query);
     const at = api.now();
-    const isSeen = (lineage: Lineage): boolean => api.access.maySee(caller, lineage);
+    const isSeen = (lineage: Lineage): boolean => api.access.may(caller, 'mandate.read', lineage);
     const page = await api.store.list(filter as MandateFilter, { limit, cursor, isSeen }, at);
     const items = await Promise.all(
       page.items.map(async ({ id }) => present(await lineageOf(api, id), at.wall_ms)),
@@ -66,14 +68,14 @@ export function openMandates(scope: FastifyInstance, api: MandateApi): void {
     // Of those above only what the caller may see of them by themselves.
     const visible = lineage
       .map((_, depth) => lineage.slice(0, depth + 1) as unknown as Lineage)
-      .filter((each) => api.access.maySee(callerOf(request), each));
+      .filter((each) => api.access.may(callerOf(request), 'mandate.read', each));
     return { items: visible.map((each) => present(each, wall_ms)) };
   });
 
   scope.get<ById>('/v1/mandates/:id/tree', async (request) => {
     const above = (await seen(request)).slice(0, -1);
     const records = await api.store.tree(request.params.id);
-    return { items: treeNodes(records, above, api.now().wall_ms) };
+    return { items: await visibleNodes(records, above, callerOf(request), api) };
   });
 
   scope.post<ById>('/v1/mandates/:id/children', async (request, reply) => {
@@ -92,14 +94,29 @@ export function openMandates(scope: FastifyInstance, api: MandateApi): void {
   });
 }
 
-/** A mandate as one line of its tree. */
-function treeNodes(records: readonly MandateRecord[], above: readonly MandateRecord[], wall_ms: number) {
+/** Policies are asked about each node; after so many the checks have their turn. */
+const NODES_IN_A_ROW = 64;
+
+/** Mandates as lines of their tree, as far as the caller may see them. */
+async function visibleNodes(
+  records: readonly MandateRecord[],
+  above: readonly MandateRecord[],
+  caller: Principal,
+  api: MandateApi,
+) {
   const known = new Map([...above, ...records].map((record) => [record.id, record]));
-  return records.map((record) => {
+  const nodes = [];
+  for (const [index, record] of records.entries()) {
+    if (index % NODES_IN_A_ROW === NODES_IN_A_ROW - 1) await setImmediate();
     const lineage = record.lineage.map((id) => known.get(id)!) as unknown as Lineage;
-    const { id, parent, depth, version, client_id } = record;
-    const state = effectiveState(lineage, wall_ms);
-    const expires_at = formatTime(effectiveEnd(lineage));
-    return { id, ...(parent === undefined ? {} : { parent }), depth, state, version, client_id, expires_at };
-  });
+    if (api.access.may(caller, 'mandate.read', lineage)) nodes.push(nodeOf(lineage, api.now().wall_ms));
+  }
+  return nodes;
+}
+
+function nodeOf(lineage: Lineage, wall_ms: number) {
+  const { id, parent, depth, version, client_id } = ownOf(lineage);
+  const state = effectiveState(lineage, wall_ms);
+  const expires_at = formatTime(effectiveEnd(lineage));
+  return { id, ...(parent === undefined ? {} : { parent }), depth, state, version, client_id, expires_at };
 }

@@ -54,7 +54,7 @@ function openOperation(scope: FastifyInstance, api: MandateApi, operation: Asked
   scope.post<ById>(`/v1/mandates/:id/${operation}`, async (request, reply) => {
     const caller = callerOf(request);
     const { acknowledge, reason: why, expected_version, nonce, ...own } = readBody(schema, request.body);
-    await api.access.mandate(caller, request.params.id, `mandate.${operation}`);
+    const lineage = await api.access.mandate(caller, request.params.id, `mandate.${operation}`);
     const command: OperateCommand = {
       kind: 'operate',
       id: request.params.id,
@@ -64,6 +64,7 @@ function openOperation(scope: FastifyInstance, api: MandateApi, operation: Asked
         ...defined(own),
         operation,
       } as OperationDetails,
+      may_resume: api.access.may(caller, 'mandate.resume', lineage),
       fingerprint: api.digest(`${operation} ${canonicalJson(readJson(request.body))}`),
       ...defined({ reason: why, expected_version, nonce }),
       ...attributed(caller, api),

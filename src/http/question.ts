@@ -1,4 +1,5 @@
 /** `POST /v1/check`: the native question of harnesses, gateways and orchestrators; always answered with a decision. */
+import { setImmediate } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { Check } from '../check/check.ts';
@@ -61,7 +62,7 @@ const question = z.strictObject({
   queued_at: time.optional(),
   items: z.array(item).min(1).max(MAX_ITEMS).optional(),
   child: child.optional(),
-  authorization_details: entries.optional(),
+  authorization_details: entries.max(64).optional(),
   cnf: z.record(z.string(), z.json()).optional(),
 });
 
@@ -109,7 +110,7 @@ export function openNativeDoor(server: FastifyInstance, door: NativeDoor): void 
     const asked = readQuestion(request.body);
     const caller = await door.access.asking(request, asked.mandate?.id);
     const decided = asked.check_point === 'drain' ? drain : one;
-    const decision = await decided(door.check, asked, { arrived, ...caller });
+    const decision = await decided(door.check, asked, { arrived, now: door.now, ...caller });
     return reply.code(200).header('cache-control', 'no-store').send(decision);
   });
 }
@@ -130,6 +131,7 @@ function readQuestion(body: unknown): Asked {
 
 interface Asking {
   readonly arrived: Instant;
+  readonly now: Now;
   readonly principal: string | undefined;
   /** The control policies let this caller ask without the agent's credential. */
   readonly may_ask: boolean;
@@ -144,8 +146,12 @@ async function drain(check: Check, asked: Asked, asking: Asking): Promise<Record
   const { items: batch, ...common } = asked;
   const items = batch ?? [{ id: '0', action: asked.action!, resource: asked.resource! }];
   const answered: { readonly id: string; readonly decision: RecordedDecision }[] = [];
-  for (const { id, ...own } of items)
-    answered.push({ id, decision: await check(toQuestion({ ...common, ...own }, asking)) });
+  for (const { id, ...own } of items) {
+    // Each has its own time, and leaves others theirs.
+    await setImmediate();
+    const queued = toQuestion({ ...common, ...own }, { ...asking, arrived: asking.now() });
+    answered.push({ id, decision: await check(queued) });
+  }
   return drained(answered);
 }
 

@@ -24,11 +24,13 @@ export function listRecords(
     const lineage = lineageOf(record, follower.record);
     if (lineage === undefined) continue;
     if (filter.state !== undefined && effectiveState(lineage, at.wall_ms) !== filter.state) continue;
-    if (items.length === limit || looked === limit + MAX_PASSED_OVER)
-      return { items, next_cursor: String(last) };
+    if (looked === limit + MAX_PASSED_OVER) return { items, next_cursor: String(last) };
     looked += 1;
-    last = createdSeq(record);
-    if (isSeen(lineage)) items.push(record);
+    // Only one more that may be seen is a next page: a cursor must not tell of others.
+    const isShown = isSeen(lineage);
+    if (items.length === limit && isShown) return { items, next_cursor: String(last) };
+    if (items.length < limit) last = createdSeq(record);
+    if (isShown) items.push(record);
   }
   return { items };
 }

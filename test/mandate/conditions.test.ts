@@ -44,6 +44,7 @@ const observe = (log: MemoryLog, value: ObservedValue, at_ms = 0, more: object =
       key: 'app#main',
       value,
       observed_at: iso(at_ms),
+      received_at: iso(at_ms),
       ...more,
     },
     clock_tolerance_ms: 5000,

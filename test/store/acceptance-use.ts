@@ -173,7 +173,14 @@ export function useAcceptance(name: string, open: () => Promise<Opened>): void {
       const observe = (value: boolean, event_id: string) =>
         write({
           kind: 'observe',
-          observation: { event_id, event_type: 't', key: 'k', value, observed_at: soon(0) },
+          observation: {
+            event_id,
+            event_type: 't',
+            key: 'k',
+            value,
+            observed_at: soon(0),
+            received_at: soon(0),
+          },
           clock_tolerance_ms: 5000,
           by,
           at_ms: Date.now(),
@@ -196,6 +203,7 @@ export function useAcceptance(name: string, open: () => Promise<Opened>): void {
         details: { operation: 'renew', submission_id: fresh('sub') },
         expected_version: 1,
         nonce: 'n',
+        may_resume: true,
         fingerprint: 'f',
         by,
         at_ms: Date.now(),

@@ -72,6 +72,7 @@ export function commands(at_ms = Date.now()) {
       kind: 'operate',
       details: { operation },
       id,
+      may_resume: true,
       fingerprint: operation,
       by,
       at_ms,

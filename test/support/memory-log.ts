@@ -1,7 +1,7 @@
 /** A mandate log as small as can be: the pure writes and their fold, in maps. */
 import type { Command, ProposeCommand, Refusal, Stored } from '../../src/core/mandate/commands.ts';
 import { type MandateEvent, apply } from '../../src/core/mandate/events.ts';
-import { type Lineage, lineageOf } from '../../src/core/mandate/life.ts';
+import { type Lineage, endsBy, isTerminal, lineageOf } from '../../src/core/mandate/life.ts';
 import { operate } from '../../src/core/mandate/operate.ts';
 import type { OperationDetails } from '../../src/core/mandate/commands.ts';
 import { isLaterOrSame, withObservations } from '../../src/core/mandate/condition-standing.ts';
@@ -48,6 +48,8 @@ export function createMemoryLog(): MemoryLog {
   const observations = new Map<string, Observation>();
   const decisions = new Map<string, StoredDecision>();
   const proposals = new Map<string, Proposal>();
+  const childrenOf = (id: string): readonly MandateRecord[] =>
+    [...mandates.values()].filter(({ parent, state }) => parent === id && !isTerminal(state));
   const stored: Stored = {
     mandate: (id) => {
       const found = mandates.get(id);
@@ -56,6 +58,14 @@ export function createMemoryLog(): MemoryLog {
     proposal: (id) => proposals.get(id),
     nonce: () => undefined,
     children: (id) => [...mandates.values()].filter((each) => each.parent === id).map((each) => each.id),
+    living: (id, at_ms) =>
+      childrenOf(id)
+        .filter((child) => endsBy(child) > at_ms)
+        .map((child) => child.id),
+    expired: (id, at_ms) =>
+      childrenOf(id)
+        .filter((child) => endsBy(child) <= at_ms)
+        .map((child) => child.id),
     approved: () => undefined,
     observation: (event_type, key) => observations.get(`${event_type} ${key}`),
     observed: (event_id) => observed.get(event_id),
@@ -144,6 +154,6 @@ export function createMemoryLog(): MemoryLog {
         ...more,
       }),
     operate: (id, details, more = {}) =>
-      write({ kind: 'operate', id, details, fingerprint: '', by, at_ms: T0, ...more }),
+      write({ kind: 'operate', id, details, may_resume: true, fingerprint: '', by, at_ms: T0, ...more }),
   };
 }

@@ -56,7 +56,7 @@ async function one(): Promise<void> {
   );
   if (approved.ok) say(`${id} active ${approved.position.seq}`);
   const revoked = await store.write(
-    { kind: 'operate', details: { operation: 'revoke' }, id, fingerprint: 'f', by, at_ms },
+    { kind: 'operate', details: { operation: 'revoke' }, id, may_resume: true, fingerprint: 'f', by, at_ms },
     'durable',
   );
   if (revoked.ok) say(`${id} revoked ${revoked.position.seq}`);

@@ -61,7 +61,7 @@ export function approvalOf(
   wall_ms: number,
 ): ActionApproval | undefined {
   const since_ms = lastSuspended(lineage);
-  return openApprovals(ownOf(lineage), wall_ms).find(
+  const fitting = openApprovals(ownOf(lineage), wall_ms).filter(
     (each) =>
       each.action === asked.action &&
       each.resource === asked.resource &&
@@ -70,12 +70,15 @@ export function approvalOf(
       (each.used_by === undefined || asked.may_be_used) &&
       (parseTime(each.approved_at) ?? -Infinity) >= since_ms,
   );
+  // A fresh one stands beside one that was used.
+  return fitting.find(({ used_by }) => used_by === undefined) ?? fitting[0];
 }
 
 /** When a mandate or one above it was last suspended, epoch ms: what was queued or approved before must be approved anew. */
 export function lastSuspended(lineage: Lineage): number {
-  const moments = lineage.flatMap(({ history }) =>
-    history.filter((item) => item.state === 'suspended').map((item) => parseTime(item.at) ?? Infinity),
-  );
-  return Math.max(-Infinity, ...moments);
+  const moments = lineage.flatMap(({ history, held_until }) => {
+    const suspensions = history.filter((item) => item.state === 'suspended').map(({ at }) => at);
+    return held_until === undefined ? suspensions : [...suspensions, held_until];
+  });
+  return moments.reduce((latest, at) => Math.max(latest, parseTime(at) ?? Infinity), -Infinity);
 }

@@ -3,7 +3,7 @@
  * What cannot be decided is not a subset.
  */
 import { type Json, type JsonObject, isObject, member } from '../json.ts';
-import { isWithin, parseResource } from '../uri.ts';
+import { type Refused, type ResourceUri, isWithin, parseResource } from '../uri.ts';
 import { type EffectiveEntry, coversAction, effectiveEntries, statedEntry } from './authority.ts';
 import { isWithheld } from './condition-standing.ts';
 import { type Lineage, ownOf } from './life.ts';
@@ -25,9 +25,14 @@ export function fitsInside(
 ): Fit {
   const by: number[] = [];
   for (const [index, entry] of inner.entries()) {
-    const misfits = outer.map((candidate) => misfit(entry, candidate) ?? further(entry, candidate));
-    const found = misfits.indexOf(undefined);
-    if (found === -1) return { ok: false, index, why: nearest(misfits) };
+    const at = parseResource(entry.resource);
+    let best: Misfit | undefined;
+    const found = outer.findIndex((candidate) => {
+      const why = misfit(entry, at, candidate) ?? further(entry, candidate);
+      if (why !== undefined && (best === undefined || why.step > best.step)) best = why;
+      return why === undefined;
+    });
+    if (found === -1) return { ok: false, index, why: best?.why ?? 'there is nothing to be inside of' };
     by.push(found);
   }
   return { ok: true, by };
@@ -47,14 +52,9 @@ interface Misfit {
   readonly why: string;
 }
 
-function nearest(misfits: readonly (Misfit | undefined)[]): string {
-  const [best] = misfits.filter((each) => each !== undefined).toSorted((a, b) => b.step - a.step);
-  return best?.why ?? 'there is nothing to be inside of';
-}
-
-function misfit(inner: AuthorityEntry, outer: EffectiveEntry): Misfit | undefined {
+function misfit(inner: AuthorityEntry, at: ResourceUri | Refused, outer: EffectiveEntry): Misfit | undefined {
   if (outer.is_withdrawn) return { step: 0, why: 'the entry was withdrawn' };
-  if (!resourceFits(inner, outer)) return { step: 1, why: 'the resource is not inside' };
+  if (!resourceFits(inner, at, outer)) return { step: 1, why: 'the resource is not inside' };
   const action = inner.actions.find(
     (each) => !outer.entry.actions.some((granted) => coversAction(granted, each)),
   );
@@ -68,11 +68,14 @@ function misfit(inner: AuthorityEntry, outer: EffectiveEntry): Misfit | undefine
 }
 
 /** Normalised, at a path segment; a prefix never fits inside an exact resource. */
-function resourceFits(inner: AuthorityEntry, { entry, base }: EffectiveEntry): boolean {
-  const own = parseResource(inner.resource);
-  if ('refused' in own || base === undefined) return false;
-  if (entry.resource_match === 'prefix') return isWithin(own, base);
-  return inner.resource_match !== 'prefix' && own.uri === base.uri;
+function resourceFits(
+  inner: AuthorityEntry,
+  at: ResourceUri | Refused,
+  { entry, base }: EffectiveEntry,
+): boolean {
+  if ('refused' in at || base === undefined) return false;
+  if (entry.resource_match === 'prefix') return isWithin(at, base);
+  return inner.resource_match !== 'prefix' && at.uri === base.uri;
 }
 
 /** `delegation` of an entry; a limit that is not there is not a limit of 0. */

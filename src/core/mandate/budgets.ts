@@ -48,6 +48,9 @@ export interface Swept {
   readonly usage: Usage;
 }
 
+/** Ends that one write stores; the next one goes on. */
+const MAX_SWEPT = 100;
+
 /**
  * A parent that runs short stores the ends of children that have expired by themselves, and has what they did not use.
  * Storing an end may be late, but a budget must not be lost over it.
@@ -57,8 +60,13 @@ export function sweepExpired(
   { by, at_ms }: Acting,
   stored: Stored,
 ): Swept | undefined {
-  const expired = livingChildren(record, stored).filter((child) => isTerminal(ownState(child, at_ms)));
-  if (record.usage === undefined || expired.length === 0) return undefined;
+  if (record.usage === undefined) return undefined;
+  const expired = stored
+    .expired(record.id, at_ms)
+    .slice(0, MAX_SWEPT)
+    .map(stored.mandate)
+    .filter((child) => child !== undefined);
+  if (expired.length === 0) return undefined;
   const at = formatTime(at_ms);
   const events: MandateEvent[] = [];
   let { usage } = record;
@@ -114,18 +122,20 @@ export function setAside(
 /** The successor of a child takes the bounds of its predecessor, which gives back what it has not used. */
 export function setAsideAnew(
   predecessor: MandateRecord,
+  budget: Budget | undefined,
   parent: MandateRecord,
   acting: Acting,
   stored: Stored,
 ): SetAside | Refusal {
   const { usage } = predecessor;
-  if (usage === undefined) return { events: [] };
-  const anew = renewed(usage);
-  if (parent.usage === undefined) return { usage: anew, events: [] };
-  const found = allot(release(parent.usage, atEnd(predecessor, stored) ?? usage), anew);
+  const kept = usage === undefined ? undefined : renewed(usage);
+  const anew = budget === undefined ? kept : usageOf(budget);
+  if (parent.usage === undefined) return anew === undefined ? { events: [] } : { usage: anew, events: [] };
+  const own = atEnd(predecessor, stored);
+  const found = allot(own === undefined ? parent.usage : release(parent.usage, own), anew ?? {});
   return 'usage' in found
-    ? { usage: anew, events: [meteredNow(parent.id, found.usage, acting)] }
-    : refuse('not_strict_subset', 'the parent has less left than the budget of this mandate');
+    ? { usage: anew ?? {}, events: [meteredNow(parent.id, found.usage, acting)] }
+    : refuse('not_strict_subset', `the bounds of the mission: ${found.detail}`, 'intent.controls');
 }
 
 function meteredNow(id: string, usage: Usage, { by, at_ms }: Acting): MandateEvent {

@@ -109,6 +109,8 @@ export interface OperateCommand extends Attributed {
   readonly reason?: string;
   readonly expected_version?: number;
   readonly nonce?: string;
+  /** Whoever asks may resume as well: without it a suspension that stands is not made to end sooner, or better. */
+  readonly may_resume: boolean;
   /** Digest of the whole body: a nonce that comes back with another body is refused. */
   readonly fingerprint: string;
 }
@@ -212,6 +214,9 @@ export interface Stored extends Lookup {
   ) => { readonly fingerprint: string; readonly receipt: Receipt } | undefined;
   /** Ids of a mandate's children, whatever their state. */
   readonly children: (mandate_id: string) => readonly string[];
+  /** Children that live at a moment, and those that had ended by themselves by then without that it is stored. */
+  readonly living: (mandate_id: string, at_ms: number) => readonly string[];
+  readonly expired: (mandate_id: string, at_ms: number) => readonly string[];
   /** The mandate that an approval event has made. */
   readonly approved: (approval_event_id: string) => string | undefined;
   /** The last that was seen of this. */

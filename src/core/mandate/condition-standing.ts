@@ -1,5 +1,5 @@
 /** Whether a condition holds at a moment, from the last that was seen of it. */
-import { parseTime } from '../time.ts';
+import { formatTime, parseTime } from '../time.ts';
 import type { Condition, MandateRecord, Observation } from './record.ts';
 
 /** `unseen`: nothing was ever seen of it, so that nothing has been lost either. */
@@ -42,12 +42,14 @@ function isFailing(standing: Standing): boolean {
   return standing === 'false' || standing === 'stale';
 }
 
-/** True where `next` says more of now than `last`: what is observed at the same moment is as it was reported last. */
+/** When something was seen, epoch ms: not later than it was reported. */
+export function seenAt({ observed_at, received_at }: Observation): number {
+  return Math.min(parseTime(observed_at) ?? -Infinity, parseTime(received_at) ?? -Infinity);
+}
+
+/** True where `next` says more of now than `last`: what is seen at the same moment is as it was reported last. */
 export function isLaterOrSame(next: Observation, last: Observation | undefined): boolean {
-  return (
-    last === undefined ||
-    (parseTime(next.observed_at) ?? -Infinity) >= (parseTime(last.observed_at) ?? -Infinity)
-  );
+  return last === undefined || seenAt(next) >= seenAt(last);
 }
 
 /** The record with the last that was seen of each of its conditions. */
@@ -60,7 +62,7 @@ export function withObservations(
     const { last: _last, ...condition } = each;
     const seen = find(condition.event_type, condition.key);
     if (seen === undefined) return condition;
-    return { ...condition, last: { value: seen.value, observed_at: seen.observed_at } };
+    return { ...condition, last: { value: seen.value, observed_at: formatTime(seenAt(seen)) } };
   });
   return { ...record, conditions };
 }

@@ -8,7 +8,7 @@ import { returned } from './budgets.ts';
 import { type ObserveCommand, type Stored, type Written, refuse } from './commands.ts';
 import type { MandateEvent } from './events.ts';
 import { isTerminal, ownState } from './life.ts';
-import { isLaterOrSame, isStale } from './condition-standing.ts';
+import { isLaterOrSame, standingOf } from './condition-standing.ts';
 import type { Condition, MandateRecord, Observation, RecordChange } from './record.ts';
 
 /** Takes an observation, and does in the same commit what the conditions that it fails say. */
@@ -55,12 +55,25 @@ function consequencesFor(
     ({ event_type, key }) => event_type === observation.event_type && key === observation.key,
   );
   const failed = mine.filter((each) => {
-    // One that would have ended the mandate while it was stale has ended it, whatever is seen now.
-    const wasLost = each.on_false === 'revoke' && isStale(each, at_ms);
+    // One that says `revoke` and did not hold has ended the mandate, whatever is seen now.
+    const wasLost = each.on_false === 'revoke' && isFailing(each, at_ms);
     return wasLost || observation.value !== each.expect;
   });
   const [condition] = failed.toSorted((a, b) => HARDNESS[b.on_false] - HARDNESS[a.on_false]);
-  return condition === undefined ? [] : carriedOut(record, condition, command, stored);
+  if (condition !== undefined) return carriedOut(record, condition, command, stored);
+  return mine.some((each) => isFailing(each, at_ms)) ? [isOver(record, command)] : [];
+}
+
+/** It held the mandate up and does so no more: what was approved or queued before that is of another time. */
+function isOver({ id }: MandateRecord, { at_ms, by }: ObserveCommand): MandateEvent {
+  const at = formatTime(at_ms);
+  return { kind: 'held_up', id, until: at, at, by };
+}
+
+/** Something was seen of it, and it does not hold. */
+function isFailing(condition: Condition, at_ms: number): boolean {
+  const standing = standingOf(condition, at_ms);
+  return standing === 'false' || standing === 'stale';
 }
 
 const HARDNESS: Readonly<Record<Condition['on_false'], number>> = { suspend: 0, contain: 1, revoke: 2 };
@@ -113,7 +126,10 @@ function changeBy(
       const isContained = contained.length === record.overlay.contained.length;
       return isContained ? undefined : { overlay: { ...record.overlay, contained } };
     }
-    case 'suspend':
-      return isSuspended ? undefined : { suspend_until: null, on_expiry: null };
+    case 'suspend': {
+      // A suspension that goes on by itself would go on without anybody's resume.
+      const isEnough = isSuspended && record.on_expiry !== 'resume';
+      return isEnough ? undefined : { suspend_until: null, on_expiry: null };
+    }
   }
 }

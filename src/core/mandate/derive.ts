@@ -13,15 +13,7 @@ import {
   type Written,
   refuse,
 } from './commands.ts';
-import {
-  type Lineage,
-  effectiveEnd,
-  effectiveState,
-  isTerminal,
-  lineageOf,
-  ownOf,
-  ownState,
-} from './life.ts';
+import { type Lineage, effectiveEnd, effectiveState, lineageOf, ownOf } from './life.ts';
 import type { MandateEvent } from './events.ts';
 import type { ApprovedTerms } from './record.ts';
 
@@ -58,10 +50,7 @@ export function notASubset(
   const entries = isWithheld(lineage, command.at_ms) ? [] : effectiveEntries(parent);
   const fit = fitsInside(command.authorization_details, entries);
   if (!fit.ok) return refuse('not_strict_subset', fit.why, `authorization_details.${fit.index}`);
-  const living = stored.children(parent.id).filter((id) => {
-    const child = id === replaced ? undefined : stored.mandate(id);
-    return child !== undefined && !isTerminal(ownState(child, command.at_ms));
-  }).length;
+  const living = stored.living(parent.id, command.at_ms).filter((id) => id !== replaced).length;
   for (const [index, by] of fit.by.entries()) {
     const refusal = notDelegated(command, index, entries[by]!, parent.depth + 1, living);
     if (refusal !== undefined) return refusal;

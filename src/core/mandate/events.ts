@@ -42,6 +42,8 @@ export type MandateEvent =
   | ({ readonly kind: 'metered'; readonly id: string; readonly usage: Usage } & Committed)
   /** A decision that is kept, as it stands from now on, and the meters that it was charged to. */
   | ({ readonly kind: 'decided'; readonly decision: StoredDecision; readonly usage?: Usage } & Committed)
+  /** A condition held the mandate up until now, by itself. */
+  | ({ readonly kind: 'held_up'; readonly id: string; readonly until: string } & Committed)
   | ({ readonly kind: 'observed'; readonly observation: Observation } & Committed)
   | ({
       readonly kind: 'action_approved';
@@ -96,6 +98,8 @@ export function apply(event: MandateEvent, seq: number, lookup: Lookup): Folded 
       return replaced(event.id, { usage: event.usage }, lookup);
     case 'decided':
       return decided(event, lookup);
+    case 'held_up':
+      return replaced(event.id, { held_until: event.until }, lookup);
     case 'observed':
       return { observation: event.observation };
     case 'action_approved':

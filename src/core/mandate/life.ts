@@ -29,6 +29,13 @@ export function ownEnd({ expires_at, overlay }: MandateRecord): number {
     : Math.min(approved, parseTime(overlay.expires_at) ?? -Infinity);
 }
 
+/** When a mandate that goes on as it is has ended by itself, epoch ms: by its end, or by that of its suspension. */
+export function endsBy(record: MandateRecord): number {
+  const { state, suspend_until, on_expiry } = record;
+  const isDoomed = state === 'suspended' && suspend_until !== undefined && on_expiry === 'revoke';
+  return isDoomed ? Math.min(ownEnd(record), parseTime(suspend_until) ?? Infinity) : ownEnd(record);
+}
+
 /** The earliest end of a mandate and its ancestors, epoch ms. */
 export function effectiveEnd(lineage: Lineage): number {
   return Math.min(...lineage.map(ownEnd));

@@ -33,7 +33,7 @@ export function changeOf(
   const record = ownOf(lineage);
   switch (details.operation) {
     case 'suspend':
-      return suspend(details, record, command.at_ms);
+      return suspend(details, record, command);
     case 'resume':
       return { suspend_until: null, on_expiry: null };
     case 'complete':
@@ -55,7 +55,11 @@ export function changeOf(
 }
 
 /** Another end of a suspension that stands is a change as well; the same one is not. */
-function suspend({ suspend_until, on_expiry }: Of<'suspend'>, record: MandateRecord, at_ms: number): Outcome {
+function suspend(
+  { suspend_until, on_expiry }: Of<'suspend'>,
+  record: MandateRecord,
+  { at_ms, may_resume }: OperateCommand,
+): Outcome {
   if (suspend_until !== undefined && on_expiry === undefined) {
     return refuse(
       'invalid_request',
@@ -73,7 +77,27 @@ function suspend({ suspend_until, on_expiry }: Of<'suspend'>, record: MandateRec
   // One that has ended by itself is over, whatever is stored: to suspend again is to suspend.
   const isSuspended = ownState(record, at_ms) === 'suspended';
   if (isSuspended && (isSame || suspend_until === undefined)) return 'unchanged';
+  if (
+    isSuspended &&
+    !may_resume &&
+    isWeaker({ suspend_until: suspend_until!, on_expiry: on_expiry! }, record)
+  )
+    return refuse(
+      'policy_denied',
+      'it would lift a suspension that stands: that takes the right to resume',
+      'on_expiry',
+    );
   return { suspend_until: suspend_until ?? null, on_expiry: on_expiry ?? null };
+}
+
+/** Whether a suspension that stands would end in a resume sooner than it does, or in a revocation later. */
+function isWeaker(
+  next: { readonly suspend_until: string; readonly on_expiry: 'resume' | 'revoke' },
+  { suspend_until, on_expiry }: MandateRecord,
+): boolean {
+  const [ends, ended] = [next.suspend_until, suspend_until ?? ''].map((each) => parseTime(each) ?? Infinity);
+  if (next.on_expiry === 'resume') return on_expiry !== 'resume' || ends! < ended!;
+  return on_expiry === 'revoke' && ends! > ended!;
 }
 
 function contain({ entries }: Of<'contain'>, record: MandateRecord): Outcome {

@@ -124,6 +124,8 @@ export interface Observation {
   readonly key: string;
   readonly value: ObservedValue;
   readonly observed_at: string;
+  /** When it was reported: a source whose clock is ahead has seen nothing later than this. */
+  readonly received_at: string;
 }
 
 /** Something that must keep holding. */
@@ -134,7 +136,7 @@ export interface Condition {
   readonly expect: ObservedValue;
   readonly on_false: 'suspend' | 'contain' | 'revoke';
   readonly max_stale_s: number;
-  /** The last that was seen of it. Not of the record itself: it is put there when the record is read. */
+  /** The last that was seen of it, and when. Not of the record itself: it is put there when the record is read. */
   readonly last?: { readonly value: ObservedValue; readonly observed_at: string };
 }
 
@@ -207,6 +209,8 @@ export interface MandateRecord extends ApprovedTerms {
   readonly on_expiry?: 'resume' | 'revoke';
   /** The mandate that took the place of this one. */
   readonly successor?: string;
+  /** Until when a condition of it did not hold, the last time that this was over by itself. */
+  readonly held_until?: string;
   /** Those that have not run out. */
   readonly action_approvals?: readonly ActionApproval[];
   readonly history: readonly HistoryItem[];

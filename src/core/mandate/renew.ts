@@ -1,4 +1,5 @@
 /** Renewal: a proposal that starts from what a mandate covers now, and whose approval supersedes it in one commit. */
+import { canonicalJson } from '../json.ts';
 import { formatTime, parseTime } from '../time.ts';
 import { effectiveEntries, statedEntry } from './authority.ts';
 import { setAsideAnew } from './budgets.ts';
@@ -17,7 +18,8 @@ import { notASubset } from './derive.ts';
 import type { MandateEvent } from './events.ts';
 import { type Lineage, effectiveEnd, effectiveState, lineageOf, ownOf } from './life.ts';
 import { proposalEvent } from './proposals.ts';
-import type { ApprovedTerms, AuthorityEntry, MandateRecord, Proposal } from './record.ts';
+import type { ApprovedTerms, AuthorityEntry, Condition, MandateRecord, Proposal } from './record.ts';
+import type { Budget } from './usage.ts';
 
 type Renewal = Extract<OperationDetails, { operation: 'renew' }>;
 
@@ -50,12 +52,17 @@ export function renew(
       client_issuer,
       predecessor: id,
       ...(revocation === undefined ? {} : { revocation }),
-      ...(conditions === undefined ? {} : { conditions }),
+      ...(conditions === undefined ? {} : { conditions: conditions.map(unseen) }),
     },
     { by, at_ms },
     writing,
   );
   return { events: [event], about: { proposal: submission_id } };
+}
+
+/** A condition by itself, without what was seen of it. */
+function unseen({ last: _last, ...condition }: Condition): Condition {
+  return condition;
 }
 
 /** The entries as they count now: without those that were withdrawn, with what the others were tightened by. */
@@ -105,7 +112,8 @@ export function successorOf(
     own.id,
   );
   if (refusal !== undefined) return refusal;
-  const aside = setAsideAnew(own, ownOf(above), command, stored);
+  const budget = isOfNewIntent(terms, own) ? ((terms.intent.controls ?? {}) as Budget) : undefined;
+  const aside = setAsideAnew(own, budget, ownOf(above), command, stored);
   if ('refused' in aside) return aside;
   const { usage: _, ...unmetered } = renewed;
   return {
@@ -119,6 +127,11 @@ export function successorOf(
     },
     events: aside.events,
   };
+}
+
+/** Bounds that a renewal has asked for anew are those that were approved; else it keeps the ones that it had. */
+function isOfNewIntent({ intent }: ApprovedTerms, predecessor: MandateRecord): boolean {
+  return canonicalJson({ ...intent }) !== canonicalJson({ ...predecessor.intent });
 }
 
 /** The end of the predecessor, and of every generation below it: they are made again under the successor. */

@@ -9,9 +9,10 @@ const TABLES = `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
   CREATE TABLE log (seq INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, eid TEXT NOT NULL, prev TEXT NOT NULL,
                     event TEXT NOT NULL) STRICT;
-  CREATE TABLE mandate (id TEXT PRIMARY KEY, created INTEGER NOT NULL, parent TEXT, record TEXT NOT NULL) STRICT;
+  CREATE TABLE mandate (id TEXT PRIMARY KEY, created INTEGER NOT NULL, parent TEXT, ends INTEGER, record TEXT NOT NULL) STRICT;
   CREATE INDEX mandate_created ON mandate (created);
   CREATE INDEX mandate_parent ON mandate (parent, created) WHERE parent IS NOT NULL;
+  CREATE INDEX mandate_living ON mandate (parent, ends) WHERE ends IS NOT NULL;
   CREATE TABLE approval (event_id TEXT PRIMARY KEY, mandate TEXT NOT NULL) STRICT;
   CREATE TABLE change (mandate TEXT NOT NULL, version INTEGER NOT NULL, seq INTEGER NOT NULL,
                        PRIMARY KEY (mandate, version)) STRICT;

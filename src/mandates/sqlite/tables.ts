@@ -3,6 +3,8 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Receipt, Stored } from '../../core/mandate/commands.ts';
 import { isLaterOrSame, withObservations } from '../../core/mandate/condition-standing.ts';
 import { type Folded, type MandateEvent, apply } from '../../core/mandate/events.ts';
+import { endsBy, isTerminal } from '../../core/mandate/life.ts';
+import { clampTime } from '../../core/time.ts';
 import type { ApprovedTerms, MandateRecord, Observation, Proposal } from '../../core/mandate/record.ts';
 import type { StoredDecision } from '../../core/mandate/stored-decision.ts';
 
@@ -14,10 +16,12 @@ export function statements(db: DatabaseSync) {
     mandate: db.prepare('SELECT record FROM mandate WHERE id = ?'),
     records: db.prepare('SELECT record FROM mandate ORDER BY created'),
     keepMandate: db.prepare(
-      'INSERT INTO mandate VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record',
+      'INSERT INTO mandate VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record, ends = excluded.ends',
     ),
     entries: db.prepare('SELECT seq, epoch, eid, prev, event FROM log WHERE seq > ? ORDER BY seq LIMIT ?'),
     children: db.prepare('SELECT id FROM mandate WHERE parent = ? ORDER BY created'),
+    living: db.prepare('SELECT id FROM mandate WHERE parent = ? AND ends > ?'),
+    expired: db.prepare('SELECT id FROM mandate WHERE parent = ? AND ends <= ?'),
     approved: db.prepare('SELECT mandate FROM approval WHERE event_id = ?'),
     keepApproval: db.prepare('INSERT INTO approval VALUES (?, ?)'),
     keepChange: db.prepare('INSERT INTO change VALUES (?, ?, ?)'),
@@ -61,6 +65,8 @@ export function reader(sql: Statements): Stored {
       sql.conditioned.all(event_type, key).map(({ mandate }) => String(mandate)),
     proposal: (id) => parsed(sql.proposal, id) as Proposal | undefined,
     children: (id) => sql.children.all(id).map((row) => String(row.id)),
+    living: (id, at_ms) => sql.living.all(id, at_ms).map((row) => String(row.id)),
+    expired: (id, at_ms) => sql.expired.all(id, at_ms).map((row) => String(row.id)),
     approved: (event_id) => sql.approved.get(event_id)?.mandate as string | undefined,
     decision: (id) => parsed(sql.decision, id) as StoredDecision | undefined,
     keyed: (key) => parsed(sql.keyed, key) as StoredDecision | undefined,
@@ -83,7 +89,9 @@ export function keep(sql: Statements, folded: Folded, event: MandateEvent, seq: 
   const { mandate, proposal, decision, observation } = folded;
   if (mandate !== undefined) {
     const created = mandate.history[0]!.seq;
-    sql.keepMandate.run(mandate.id, created, mandate.parent ?? null, JSON.stringify(mandate));
+    // Until when it lives by itself, in whole milliseconds; nothing once its end is stored.
+    const ends = isTerminal(mandate.state) ? null : clampTime(endsBy(mandate));
+    sql.keepMandate.run(mandate.id, created, mandate.parent ?? null, ends, JSON.stringify(mandate));
   }
   if (proposal !== undefined) sql.keepProposal.run(proposal.submission_id, JSON.stringify(proposal));
   if (decision !== undefined)
