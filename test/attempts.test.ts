@@ -358,5 +358,5 @@ test('a renewal does not propose what was seen of its conditions', async () => {
   await report('d21', true);
   const { submission_id } = await operate(record, 'renew', { expected_version: 1 });
   const { body } = await sidecar.control('GET', `/v1/proposals/${String(submission_id)}`);
-  expect(member((member(body, 'conditions') as JsonObject[])[0]!, 'last')).toBeUndefined();
+  expect(member(body, 'conditions')).toEqual([expect.not.objectContaining({ last: expect.anything() })]);
 });

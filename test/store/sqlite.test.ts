@@ -68,10 +68,10 @@ describe('kill -9', () => {
   test('at any moment loses nothing that was acknowledged, and the chain verifies', async () => {
     const path = folder();
     const acknowledged: string[] = [];
-    for (let round = 0; round < 12; round += 1) {
+    // A busy machine acknowledges less in a round.
+    for (let round = 0; round < 12 || acknowledged.length < 100; round += 1) {
       acknowledged.push(...(await writeAndKill(path, 5 + Math.random() * 60)));
     }
-    expect(acknowledged.length).toBeGreaterThan(100);
     const { store, discard } = await openKept(path);
     const proof = await store.barrier();
     const head = 'position' in proof ? proof.position.seq : 0;
