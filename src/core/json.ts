@@ -82,7 +82,7 @@ export function isObject(value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** An own member, or undefined: `__proto__` and `constructor` are names like any other. */
+/** An own member, or undefined: `constructor` is a name like any other. */
 export function member(value: Json | undefined, name: string): Json | undefined {
   return isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined;
 }

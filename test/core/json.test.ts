@@ -15,11 +15,19 @@ describe('parseJson', () => {
     ['a plain duplicate', '{"a":1,"a":2}'],
     ['a duplicate behind an escape', '{"a":1,"\\u0061":2}'],
     ['a duplicate further in', '[{"b":{"a":1,"c":[],"a":2}}]'],
-    ['a duplicate of __proto__', '{"__proto__":1,"__proto__":2}'],
     ['a duplicate after a string that holds a colon', '{"a":"x\\":","a":1}'],
   ])('refuses %s', (_, text) => {
     expect(parseJson(text)).toEqual({ ok: false, error: 'a member name occurs twice' });
   });
+
+  test.each(['{"__proto__":1}', '[{"a":{"\\u005f_proto__":{}}}]'])(
+    'refuses a member called __proto__: %s',
+    (text) => {
+      expect(parseJson(text)).toEqual({ ok: false, error: 'a member is called `__proto__`' });
+      // As a value it is a text like any other.
+      expect(parseJson('{"a":"__proto__"}').ok).toBe(true);
+    },
+  );
 
   test.each([
     ['nesting without end', '['.repeat(65) + ']'.repeat(65)],

@@ -14,6 +14,9 @@ import { predecessorOf, successorOf, supersede } from './renew.ts';
 export function approve(command: ApproveCommand, { issuer, stored, digest }: Writing): Written {
   const proposal = stored.proposal(command.submission_id);
   if (proposal === undefined) return refuse('not_found', 'no such proposal');
+  if (command.proposal_hash !== proposal.proposal_hash) {
+    return refuse('conflict', 'another proposal was shown to the approver', 'proposal_hash');
+  }
   if (proposal.status === 'approved' && proposal.approval_event_id === command.approval_event_id) {
     return { events: [], about: { mandate: proposal.mission_id! } };
   }
@@ -21,9 +24,6 @@ export function approve(command: ApproveCommand, { issuer, stored, digest }: Wri
   if (status !== 'pending') return refuse('conflict', `the proposal is ${status}`);
   if (stored.approved(command.approval_event_id) !== undefined) {
     return refuse('conflict', 'this approval has been given to another proposal', 'approval_event_id');
-  }
-  if (command.proposal_hash !== proposal.proposal_hash) {
-    return refuse('conflict', 'another proposal was shown to the approver', 'proposal_hash');
   }
   const refusal = unapprovable(command, proposal);
   if (refusal !== undefined) return refusal;

@@ -15,7 +15,7 @@ import {
 } from './commands.ts';
 import { type Lineage, effectiveEnd, effectiveState, lineageOf, ownOf } from './life.ts';
 import type { MandateEvent } from './events.ts';
-import type { ApprovedTerms } from './record.ts';
+import type { ApprovedTerms, AuthorityEntry } from './record.ts';
 
 export function derive(command: DeriveCommand, writing: Writing): Written {
   const { at_ms, by } = command;
@@ -50,10 +50,22 @@ export function notASubset(
   const entries = isWithheld(lineage, command.at_ms) ? [] : effectiveEntries(parent);
   const fit = fitsInside(command.authorization_details, entries);
   if (!fit.ok) return refuse('not_strict_subset', fit.why, `authorization_details.${fit.index}`);
+  const beyond = beyondAncestors(command.authorization_details, lineage);
+  if (beyond !== undefined) return beyond;
   const living = stored.living(parent.id, command.at_ms).filter((id) => id !== replaced).length;
   for (const [index, by] of fit.by.entries()) {
     const refusal = notDelegated(command, index, entries[by]!, parent.depth + 1, living);
     if (refusal !== undefined) return refusal;
+  }
+  return undefined;
+}
+
+/** What a mandate covers is cut by what was taken from those above it: so is what can be made of it. */
+export function beyondAncestors(entries: readonly AuthorityEntry[], lineage: Lineage): Refusal | undefined {
+  for (const ancestor of lineage.slice(0, -1)) {
+    const fit = fitsInside(entries, effectiveEntries(ancestor));
+    if (!fit.ok)
+      return refuse('not_strict_subset', `above: ${fit.why}`, `authorization_details.${fit.index}`);
   }
   return undefined;
 }

@@ -46,11 +46,12 @@ export function effectiveEnd(lineage: Lineage): number {
  * stays what it was; a suspension with an end has the outcome that it was given.
  */
 export function ownState(record: MandateRecord, wall_ms: number): MandateState {
-  if (isTerminal(record.state)) return record.state;
-  if (wall_ms >= ownEnd(record)) return 'expired';
   const { state, suspend_until, on_expiry } = record;
-  if (state !== 'suspended' || suspend_until === undefined) return state;
-  const until = parseTime(suspend_until);
+  if (isTerminal(state)) return state;
+  const ends = ownEnd(record);
+  const until = state === 'suspended' && suspend_until !== undefined ? parseTime(suspend_until) : undefined;
+  // Of two ends the first is the one that came.
+  if (wall_ms >= ends && (until === undefined || on_expiry !== 'revoke' || ends <= until)) return 'expired';
   if (until === undefined || wall_ms < until) return state;
   return on_expiry === 'resume' ? 'active' : 'revoked';
 }

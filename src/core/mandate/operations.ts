@@ -12,6 +12,7 @@ import {
   refuse,
 } from './commands.ts';
 import { broaderConstraint, malformedConstraint } from './constraints.ts';
+import { beyondAncestors } from './derive.ts';
 import { type Lineage, effectiveEnd, ownEnd, ownOf, ownState } from './life.ts';
 import type { ApprovedVersion, MandateRecord, Overlay, RecordChange } from './record.ts';
 
@@ -50,7 +51,9 @@ export function changeOf(
     case 'extend':
       return extend(details, lineage, command);
     case 'amend':
-      return amend(details, record, command, writing);
+      return (
+        beyondAncestors(details.authorization_details, lineage) ?? amend(details, record, command, writing)
+      );
   }
 }
 

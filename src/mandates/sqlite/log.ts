@@ -3,6 +3,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { LogPage, LogPlace } from '../../check/ports.ts';
 import type { Command, Receipt, Stored, Written } from '../../core/mandate/commands.ts';
 import { type LogEntry, type MandateEvent, type Position, apply } from '../../core/mandate/events.ts';
+import { effectiveState, lineageOf } from '../../core/mandate/life.ts';
 import { operate } from '../../core/mandate/operate.ts';
 import type { Digest, MandateRecord, Observation, Proposal } from '../../core/mandate/record.ts';
 import type { StoredDecision } from '../../core/mandate/stored-decision.ts';
@@ -117,12 +118,14 @@ function answer(
       ...about({ id, ...(submission_id === undefined ? {} : { submission_id }) }, stored),
     };
   }
-  const { state, version } = stored.mandate(command.id)!;
+  const record = stored.mandate(command.id)!;
+  const lineage = lineageOf(record, stored.mandate);
+  const state = lineage === undefined ? record.state : effectiveState(lineage, command.at_ms);
   const receipt: Receipt = {
     id,
     operation: command.details.operation,
     state,
-    version,
+    version: record.version,
     position,
     cascaded: written.events.filter((event) => event.kind === 'changed' && event.operation === 'cascade')
       .length,
