@@ -5,7 +5,7 @@ import { type Refusal, type Stored, refuse } from './commands.ts';
 import type { MandateEvent } from './events.ts';
 import { isTerminal, ownState } from './life.ts';
 import type { MandateRecord, Party } from './record.ts';
-import { type Budget, type Usage, allot, release, renewed, usageOf } from './usage.ts';
+import { type Budget, type Charge, type Usage, allot, giveBack, release, renewed, usageOf } from './usage.ts';
 
 export interface Acting {
   readonly by: Party;
@@ -41,6 +41,23 @@ export function returned(
   const own = atEnd(record, stored);
   if (own === undefined) return [];
   return [meteredNow(parent.id, release(parent.usage, own), { by, at_ms })];
+}
+
+/**
+ * What failed under a mandate that has ended is given back to the nearest one above that has not: that is where what it
+ * had used was counted when it ended.
+ */
+export function givenBackAbove(
+  record: MandateRecord,
+  taking: Charge,
+  acting: Acting,
+  stored: Stored,
+): readonly MandateEvent[] {
+  let above: MandateRecord | undefined = record;
+  while (above !== undefined && isTerminal(above.state))
+    above = above.parent === undefined ? undefined : stored.mandate(above.parent);
+  if (above === undefined || above.id === record.id || above.usage === undefined) return [];
+  return [meteredNow(above.id, giveBack(above.usage, taking), acting)];
 }
 
 export interface Swept {
@@ -132,9 +149,15 @@ export function setAsideAnew(
   const anew = budget === undefined ? kept : usageOf(budget);
   if (parent.usage === undefined) return anew === undefined ? { events: [] } : { usage: anew, events: [] };
   const own = atEnd(predecessor, stored);
-  const found = allot(own === undefined ? parent.usage : release(parent.usage, own), anew ?? {});
+  const released = (meters: Usage): Usage => (own === undefined ? meters : release(meters, own));
+  const direct = allot(released(parent.usage), anew ?? {});
+  const swept = 'usage' in direct || !direct.is_short ? undefined : sweepExpired(parent, acting, stored);
+  const found = swept === undefined ? direct : allot(released(swept.usage), anew ?? {});
   return 'usage' in found
-    ? { usage: anew ?? {}, events: [meteredNow(parent.id, found.usage, acting)] }
+    ? {
+        usage: anew ?? {},
+        events: [...(swept?.events ?? []), meteredNow(parent.id, found.usage, acting)],
+      }
     : refuse('not_strict_subset', `the bounds of the mission: ${found.detail}`, 'intent.controls');
 }
 

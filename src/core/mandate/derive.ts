@@ -61,7 +61,7 @@ export function notASubset(
 }
 
 /** What a mandate covers is cut by what was taken from those above it: so is what can be made of it. */
-export function beyondAncestors(entries: readonly AuthorityEntry[], lineage: Lineage): Refusal | undefined {
+function beyondAncestors(entries: readonly AuthorityEntry[], lineage: Lineage): Refusal | undefined {
   for (const ancestor of lineage.slice(0, -1)) {
     const fit = fitsInside(entries, effectiveEntries(ancestor));
     if (!fit.ok)

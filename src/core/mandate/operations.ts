@@ -12,7 +12,6 @@ import {
   refuse,
 } from './commands.ts';
 import { broaderConstraint, malformedConstraint } from './constraints.ts';
-import { beyondAncestors } from './derive.ts';
 import { type Lineage, effectiveEnd, ownEnd, ownOf, ownState } from './life.ts';
 import type { ApprovedVersion, MandateRecord, Overlay, RecordChange } from './record.ts';
 
@@ -51,9 +50,7 @@ export function changeOf(
     case 'extend':
       return extend(details, lineage, command);
     case 'amend':
-      return (
-        beyondAncestors(details.authorization_details, lineage) ?? amend(details, record, command, writing)
-      );
+      return amend(details, record, command, writing);
   }
 }
 

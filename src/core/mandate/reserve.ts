@@ -5,7 +5,7 @@
 import type { NextAction, Reason } from '../reasons.ts';
 import { formatTime, parseTime } from '../time.ts';
 import { openApprovals } from './action-approval.ts';
-import { sweepExpired } from './budgets.ts';
+import { givenBackAbove, sweepExpired } from './budgets.ts';
 import type { ReserveCommand, SettleCommand, Stored, Written } from './commands.ts';
 import type { MandateEvent } from './events.ts';
 import { type Lineage, effectiveState, lineageOf } from './life.ts';
@@ -196,8 +196,10 @@ export function settle(command: SettleCommand, stored: Stored): Written {
     settled_at: formatTime(at_ms),
     settled_by: by,
   };
-  const usage = record.usage === undefined ? undefined : giveBack(record.usage, unused(decision, command));
-  return held(settled, usage, false, command);
+  if (record.usage === undefined) return held(settled, undefined, false, command);
+  const rest = unused(decision, command);
+  const above = givenBackAbove(record, rest, command, stored);
+  return held(settled, giveBack(record.usage, rest), false, command, above);
 }
 
 /**
