@@ -46,7 +46,7 @@ beforeAll(async () => {
   writeFileSync(join(folder, 'all.cedar'), POLICY);
   sidecar = await startSidecar({
     extra: 'settle_within: 1s\n',
-    check: '{ listen: "127.0.0.1:0", request_ids: proxy }',
+    check: '{ listen: "127.0.0.1:0", request_ids: proxy, deadline_ms: 2000 }',
     actions: join(folder, 'actions.yaml'),
     policies: { cedar: folder },
     control: `{ listen: "127.0.0.1:0", issuers: [{ name: corp, issuer: "${AS}", audiences: ["${CONTROL}"], jwks: { file: keys.json }, algorithms: [ES256] }] }`,

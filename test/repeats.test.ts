@@ -401,7 +401,9 @@ describe('budgets (UCON: reserve before, renew during, settle after)', () => {
 describe('a proxy that tries again (check.request_ids)', () => {
   let proxied: Sidecar;
   beforeAll(async () => {
-    proxied = await startSidecar({ check: '{ listen: "127.0.0.1:0", request_ids: proxy }' });
+    proxied = await startSidecar({
+      check: '{ listen: "127.0.0.1:0", request_ids: proxy, deadline_ms: 2000 }',
+    });
   });
   afterAll(() => proxied.discard());
 

@@ -179,7 +179,7 @@ function configurationText(options: SidecarOptions): string {
       : [`${name}: ${JSON.stringify(join(folder.startsWith('/') ? '' : ROOT, folder))}`],
   );
   return `issuer: ${MANDATES}
-check: ${check ?? '{ listen: "127.0.0.1:0", shutdown_grace_ms: 200 }'}
+check: ${check ?? '{ listen: "127.0.0.1:0", deadline_ms: 2000, shutdown_grace_ms: 200 }'}
 control: ${control ?? '{ listen: "127.0.0.1:0" }'}
 store: { engine: sqlite, path: ${store_path ?? 'data'} }
 credentials:
