@@ -136,6 +136,16 @@ describe('a child`s budget', () => {
   });
 });
 
+test('a renewal that changes only the end keeps the bounds of the child, not those of its mission', () => {
+  const log = begin({ max_calls: 4 });
+  derive(log, 'root', 'a', { max_calls: 2 });
+  derive(log, 'root', 'b', { max_calls: 2 });
+  const intent = { ...log.record('a').intent, expires_at: iso(5 * HOUR) };
+  log.operate('a', { operation: 'renew', submission_id: 's', intent }, { expected_version: 1 });
+  expect(reason(log.approve('s', 'n'))).toBe('ok');
+  expect(log.record('n').usage).toEqual({ max_calls: { limit: 2, charged: 0, allotted: 0 } });
+});
+
 /** Steps refer to mandates and calls by number, modulo what there is, so that any part of a walk is one. */
 const step = fc.oneof(
   fc.record({ kind: fc.constant('derive' as const), of: fc.nat(9), budget: fc.nat(6) }),

@@ -10,7 +10,7 @@ import { AS, type Sidecar, startSidecar } from '../support/sidecar.ts';
 import * as model from './model.ts';
 import type { Ask, World } from './model.ts';
 import { APP, defined } from './steps.ts';
-import { type Names, type Product, type Seen, walk } from './walk.ts';
+import { type Names, type Product, type Seen, walk, extent } from './walk.ts';
 import { walks } from './walks.ts';
 import { type Known, intentUntil, membersOf, metered, newFolder } from './wire.ts';
 
@@ -331,7 +331,6 @@ function compare(world: World, names: Names, looked: Looked, of: Walk): string |
 }
 
 test('the API does what the twin does', async () => {
-  const numRuns = Number(process.env['TWIN_RUNS'] ?? 60);
   await fc.assert(
     fc.asyncProperty(walks({ most: 16, has_time: false }), async (steps) => {
       const maps = { last: new Map(), first: new Map(), callers: new Map() };
@@ -344,6 +343,6 @@ test('the API does what the twin does', async () => {
       };
       await walk(steps, START, product);
     }),
-    { numRuns },
+    extent(60),
   );
 }, 3_600_000);

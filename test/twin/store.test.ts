@@ -14,7 +14,7 @@ import { ALICE, MANDATES } from '../support/records.ts';
 import * as model from './model.ts';
 import type { Ask, World } from './model.ts';
 import { APP, defined } from './steps.ts';
-import { type Names, type Product, type Seen, walk } from './walk.ts';
+import { type Names, type Product, type Seen, walk, extent } from './walk.ts';
 import { walks } from './walks.ts';
 import { callsLeft, intentUntil, membersOf, metered, newFolder } from './wire.ts';
 
@@ -253,7 +253,6 @@ function compare(world: World, names: Names, looked: Looked): string | undefined
 }
 
 test('the store does what the twin does', async () => {
-  const numRuns = Number(process.env['TWIN_RUNS'] ?? 1000);
   await fc.assert(
     fc.asyncProperty(walks({ most: 25, has_time: true }), async (steps) => {
       const of_walk = crypto.randomUUID();
@@ -264,6 +263,6 @@ test('the store does what the twin does', async () => {
       };
       await walk(steps, START, product);
     }),
-    { numRuns },
+    extent(1000),
   );
 }, 3_600_000);

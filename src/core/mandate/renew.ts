@@ -112,7 +112,7 @@ export function successorOf(
     own.id,
   );
   if (refusal !== undefined) return refusal;
-  const budget = isOfNewIntent(terms, own) ? ((terms.intent.controls ?? {}) as Budget) : undefined;
+  const budget = hasNewBounds(terms, own) ? ((terms.intent.controls ?? {}) as Budget) : undefined;
   const aside = setAsideAnew(own, budget, ownOf(above), command, stored);
   if ('refused' in aside) return aside;
   const { usage: _, ...unmetered } = renewed;
@@ -130,8 +130,8 @@ export function successorOf(
 }
 
 /** Bounds that a renewal has asked for anew are those that were approved; else it keeps the ones that it had. */
-function isOfNewIntent({ intent }: ApprovedTerms, predecessor: MandateRecord): boolean {
-  return canonicalJson({ ...intent }) !== canonicalJson({ ...predecessor.intent });
+function hasNewBounds({ intent }: ApprovedTerms, predecessor: MandateRecord): boolean {
+  return canonicalJson(intent.controls ?? {}) !== canonicalJson(predecessor.intent.controls ?? {});
 }
 
 /** The end of the predecessor, and of every generation below it: they are made again under the successor. */
