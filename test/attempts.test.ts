@@ -341,7 +341,7 @@ test('an issue that is refused at the last moment says so to the authorization s
     check_point: 'issue',
     effect: 'allow',
     authorization_details: [ENTRY],
-    mandate: {},
+    mandate: { verdict: 'legitimate', id: 'm', state: 'active', version: 3 },
     request: {},
   };
   const refused = refuseAfterwards(
@@ -350,6 +350,8 @@ test('an issue that is refused at the last moment says so to the authorization s
     'the permit ended before it was given',
   );
   expect(refused).toMatchObject({ error: 'temporarily_unavailable' });
+  // An unproven view shows no state (docs/decisions.md, 5).
+  expect(refused.mandate).toEqual({ verdict: 'unproven', reason: 'state_unavailable', id: 'm' });
   expect(refused.authorization_details).toBeUndefined();
 });
 

@@ -77,8 +77,11 @@ export function refuseAfterwards(
 
 function spoiled(decision: Decision, reason: Reason): Partial<Decision> {
   switch (reason) {
-    case 'state_unavailable':
-      return { mandate: { ...decision.mandate, verdict: 'unproven', reason } };
+    case 'state_unavailable': {
+      // What an unproven view shows is not a statement about the mandate.
+      const { state: _s, version: _v, ...unproven } = decision.mandate;
+      return { mandate: { ...unproven, verdict: 'unproven', reason } };
+    }
     case 'out_of_authority':
     case 'quota_exceeded':
     case 'parameter_violation':

@@ -156,6 +156,14 @@ describe('a child', () => {
     expect(states(log, 'child')).toBe('active');
   });
 
+  test('starts from what every mandate above still holds', () => {
+    const log = withChild();
+    const [, read] = log.record('m').entry_digests as [string, string];
+    log.operate('m', { operation: 'contain', entries: [read] });
+    expect(reason(renew(log, 'child'))).toBe('invalid_request authorization_details');
+    expect(log.record('child').version).toBe(1);
+  });
+
   test('does not count twice against the fan-out', () => {
     const log = createMemoryLog();
     const only = { ...delegation, children: { max_children: 1, max_child_depth: 1 } };

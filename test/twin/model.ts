@@ -736,12 +736,13 @@ function amend(world: World, ask: OperateAsk, entries: readonly Entry[]): Answer
 function renew(world: World, ask: OperateAsk, own: Extract<Own, { operation: 'renew' }>): Answer {
   const mandate = world.mandates[ask.on]!;
   const faults = [];
-  const left = holdings(mandate).map(({ entry, amounts }) => {
+  const stated = holdings(mandate).map(({ entry, amounts }) => {
     const amount = String(Math.min(...amounts));
     return amounts.length === 0
       ? entry
       : { ...entry, constraints: { max_amount: { amount, currency: 'EUR' as const } } };
   });
+  const left = stated.filter((entry) => !isBeyondAncestors(world, ask.on, [entry]));
   const entries = own.entries ?? left;
   const ends = own.ends ?? mandate.intent_ends;
   if (standing(world, ask.on) !== 'active') faults.push('conflict');

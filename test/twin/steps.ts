@@ -53,10 +53,10 @@ export type OwnStep =
 
 export type Version = 'right' | 'none' | 'ahead' | 'behind';
 
-/** Which of the things that are there: of those for which there is a point in it, unless it may be any. */
+/** Which of the things that are there: of those for which there is a point in it, of all, or the one spoken of last. */
 export interface Aim {
   readonly at: number;
-  readonly is_any: boolean;
+  readonly of: 'apt' | 'all' | 'last';
 }
 
 /** A step that asks the product something. */
@@ -203,11 +203,11 @@ function versionOf(version: number, how: Version): number | undefined {
 }
 
 function aimed<T>(
-  { at, is_any }: Aim,
+  { at, of }: Aim,
   things: readonly T[],
   hasPoint: (thing: T, index: number) => boolean,
 ): number | undefined {
-  const some = [...things.keys()].filter((index) => is_any || hasPoint(things[index]!, index));
+  const some = [...things.keys()].filter((index) => of === 'all' || hasPoint(things[index]!, index));
   return some[at % some.length];
 }
 
@@ -221,8 +221,10 @@ function isApt(step: AskStep, state: State): boolean {
   return state === 'active' || (state === 'suspended' && !['derive', 'use', 'renew'].includes(operation));
 }
 
-function mandateOf(step: AskStep, world: World): number | undefined {
+function mandateOf(step: AskStep, world: World, before: readonly Ask[]): number | undefined {
   if (!isOnMandate(step)) return undefined;
+  const last = before.findLast((ask) => 'on' in ask);
+  if (step.aim.of === 'last' && last !== undefined) return last.on;
   return aimed(step.aim, world.mandates, (_, index) => isApt(step, standing(world, index)));
 }
 
@@ -235,7 +237,7 @@ function proposalOf(step: AskStep, { proposals }: World): number | undefined {
 export function askOf(step: AskStep, world: World, before: readonly Ask[], beside?: Ask): Ask | undefined {
   const { now, mandates, proposals, uses } = world;
   const shared = beside !== undefined && 'on' in beside && isOnMandate(step) ? beside.on : undefined;
-  const on = shared ?? mandateOf(step, world);
+  const on = shared ?? mandateOf(step, world, before);
   const same = beside !== undefined && 'proposal' in beside ? beside.proposal : undefined;
   const proposal = proposalOf(step, world) === undefined ? undefined : (same ?? proposalOf(step, world));
   switch (step.do) {

@@ -24,7 +24,10 @@ const maybe = <T>(arbitrary: fc.Arbitrary<T>, weight = 3): fc.Arbitrary<T | unde
 const mostly = <const T>(first: T, ...others: T[]): fc.Arbitrary<T> =>
   fc.oneof({ weight: 3 * others.length, arbitrary: is(first) }, ...others.map((each) => is(each)));
 
-const aim: fc.Arbitrary<Aim> = fc.record({ at: nat, is_any: mostly(false, true) });
+const aim: fc.Arbitrary<Aim> = fc.record({
+  at: nat,
+  of: fc.constantFrom('apt', 'apt', 'last', 'last', 'all'),
+});
 const hours = fc.constantFrom(3, 2, 1, 4, 6, 0, -1);
 const calls = fc.constantFrom(2, 1, 4);
 
@@ -177,11 +180,11 @@ function tree({ parents, delegation, given, hours: first }: Beginning): readonly
       max_calls: given[index + 1],
       hours: index === 0 ? first : undefined,
     };
-    return { do: 'derive', aim: { at, is_any: true }, client: 'agent-2', terms: asked_for };
+    return { do: 'derive', aim: { at, of: 'all' }, client: 'agent-2', terms: asked_for };
   });
   return [
     { do: 'propose', terms },
-    { do: 'approve', aim: { at: 0, is_any: true }, is_hash_wrong: false, event: 'fresh' },
+    { do: 'approve', aim: { at: 0, of: 'all' }, is_hash_wrong: false, event: 'fresh' },
     ...children,
   ];
 }

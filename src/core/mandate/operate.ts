@@ -111,7 +111,7 @@ function changeIn(command: OperateCommand, lineage: Lineage, writing: Writing): 
     return refuse('conflict', `\`${operation}\` of a mandate that is ${state}`);
   }
   const { details } = command;
-  if (details.operation === 'renew') return { ...renew(command, details, record, writing), ...remember };
+  if (details.operation === 'renew') return { ...renew(command, details, lineage, writing), ...remember };
   const changed = changeOf(command, details, lineage, writing);
   if (changed === 'unchanged') return { events: [], about, ...remember };
   if ('refused' in changed) return changed;

@@ -1,7 +1,8 @@
 /** Renewal: a proposal that starts from what a mandate covers now, and whose approval supersedes it in one commit. */
 import { canonicalJson } from '../json.ts';
 import { formatTime, parseTime } from '../time.ts';
-import { effectiveEntries, statedEntry } from './authority.ts';
+import { coveredNow } from './attenuation.ts';
+import { statedEntry } from './authority.ts';
 import { setAsideAnew } from './budgets.ts';
 import { cascade } from './cascade.ts';
 import {
@@ -18,7 +19,7 @@ import { notASubset } from './derive.ts';
 import type { MandateEvent } from './events.ts';
 import { type Lineage, effectiveEnd, effectiveState, lineageOf, ownOf } from './life.ts';
 import { proposalEvent } from './proposals.ts';
-import type { ApprovedTerms, AuthorityEntry, Condition, MandateRecord, Proposal } from './record.ts';
+import type { ApprovedTerms, Condition, MandateRecord, Proposal } from './record.ts';
 import type { Budget } from './usage.ts';
 
 type Renewal = Extract<OperationDetails, { operation: 'renew' }>;
@@ -26,11 +27,16 @@ type Renewal = Extract<OperationDetails, { operation: 'renew' }>;
 export function renew(
   command: OperateCommand,
   details: Renewal,
-  record: MandateRecord,
+  lineage: Lineage,
   writing: Writing,
 ): Written {
   const { by, at_ms } = command;
-  const { submission_id, intent = record.intent, authorization_details = remainder(record) } = details;
+  const record = ownOf(lineage);
+  const {
+    submission_id,
+    intent = record.intent,
+    authorization_details = coveredNow(lineage, at_ms).map(statedEntry),
+  } = details;
   if ((parseTime(intent.expires_at) ?? 0) <= at_ms) {
     return refuse('invalid_request', 'the mission would end before it begins', 'intent.expires_at');
   }
@@ -63,13 +69,6 @@ export function renew(
 /** A condition by itself, without what was seen of it. */
 function unseen({ last: _last, ...condition }: Condition): Condition {
   return condition;
-}
-
-/** The entries as they count now: without those that were withdrawn, with what the others were tightened by. */
-function remainder(record: MandateRecord): readonly AuthorityEntry[] {
-  return effectiveEntries(record)
-    .filter((each) => !each.is_withdrawn)
-    .map(statedEntry);
 }
 
 /** What an approval supersedes: undefined where the proposal is not a renewal. */
