@@ -2,7 +2,7 @@
  * The replica of the mandate log: what has been applied, and when that was last known to be everything. Pure: the
  * driver outside keeps the working set, does the I/O, and feeds one message at a time.
  */
-import { type LogEntry, type Position, apply } from './mandate/events.ts';
+import { type LogEntry, type MandateEvent, type Position, apply } from './mandate/events.ts';
 import type { MandateRecord, Observation } from './mandate/record.ts';
 import type { Instant } from './time.ts';
 
@@ -22,7 +22,7 @@ export interface ReplicaState {
 
 export type Message =
   /** A verified beginning: the driver has loaded the records that stand at `position`. */
-  | { readonly kind: 'snapshot'; readonly position: Position; readonly at: Instant }
+  | { readonly kind: 'snapshot'; readonly position: Position; readonly at: Instant | undefined }
   /** The tail. It advances state only: silence is never freshness. */
   | { readonly kind: 'entries'; readonly entries: readonly LogEntry[] }
   /**
@@ -41,23 +41,33 @@ export type Message =
 export interface Step {
   readonly state: ReplicaState;
   /** Records as they stand now, for the driver's working set; a later one replaces an earlier one. */
-  readonly changed: readonly MandateRecord[];
+  readonly changed: readonly Touched[];
   /** What was seen meanwhile, in order. */
   readonly observed: readonly Observation[];
 }
 
+/** A record, and the `eid` of the entry that touched it last. */
+export interface Touched {
+  readonly record: MandateRecord;
+  readonly eid: string;
+}
+
+/** The records that the driver holds: all that there are, or those that it was asked for, and then it reads the others. */
+export interface Working {
+  readonly find: (id: string) => MandateRecord | undefined;
+  readonly holds: 'all' | 'some';
+}
+
 export const EMPTY_REPLICA: ReplicaState = { position: undefined, proven: undefined, latch: undefined };
 
-type FindRecord = (id: string) => MandateRecord | undefined;
-
-export function step(state: ReplicaState, message: Message, find: FindRecord): Step {
+export function step(state: ReplicaState, message: Message, working: Working): Step {
   switch (message.kind) {
     case 'snapshot':
       return unchanged({ position: message.position, proven: message.at, latch: undefined });
     case 'entries':
-      return applyAll(state, message.entries, find);
+      return applyAll(state, message.entries, working);
     case 'proof': {
-      const applied = applyAll(state, message.missing, find);
+      const applied = applyAll(state, message.missing, working);
       return { ...applied, state: prove(applied.state, message) };
     }
     case 'failed':
@@ -69,11 +79,18 @@ function unchanged(state: ReplicaState): Step {
   return { state, changed: [], observed: [] };
 }
 
-function applyAll(before: ReplicaState, entries: readonly LogEntry[], find: FindRecord): Step {
+function applyAll(before: ReplicaState, entries: readonly LogEntry[], { find, holds }: Working): Step {
   let state = before;
-  const changed = new Map<string, MandateRecord>();
+  const changed = new Map<string, Touched>();
   const observed: Observation[] = [];
-  const lookup = { mandate: (id: string) => changed.get(id) ?? find(id), proposal: () => undefined };
+  const record = (id: string) => changed.get(id)?.record ?? find(id);
+  const lookup = { mandate: record, proposal: () => undefined };
+  const isPassedOver = (event: MandateEvent): boolean => {
+    // No check asks about proposals, so that none is kept.
+    if (event.kind === 'proposed' || event.kind === 'denied') return true;
+    const id = subjectOf(event);
+    return holds === 'some' && id !== undefined && record(id) === undefined;
+  };
   const stepped = (latch?: Latch): Step => {
     return {
       state: latch === undefined ? state : { ...state, latch },
@@ -86,9 +103,9 @@ function applyAll(before: ReplicaState, entries: readonly LogEntry[], find: Find
     const place = placeOf(entry, state.position);
     if (place === 'applied') continue;
     if (place !== 'next') return stepped(place);
-    const folded = isAboutProposal(entry) ? {} : apply(entry.event, entry.seq, lookup);
+    const folded = isPassedOver(entry.event) ? {} : apply(entry.event, entry.seq, lookup);
     if (folded === 'inapplicable') return stepped('corrupt');
-    if (folded.mandate !== undefined) changed.set(folded.mandate.id, folded.mandate);
+    if (folded.mandate !== undefined) changed.set(folded.mandate.id, { record: folded.mandate, eid: entry.eid });
     if (folded.observation !== undefined) observed.push(folded.observation);
     const { epoch, seq, eid } = entry;
     state = { ...state, position: { epoch, seq, eid } };
@@ -96,9 +113,24 @@ function applyAll(before: ReplicaState, entries: readonly LogEntry[], find: Find
   return stepped();
 }
 
-/** Checks never ask about proposals, so a replica does not keep them. */
-function isAboutProposal(entry: LogEntry): boolean {
-  return entry.event.kind === 'proposed' || entry.event.kind === 'denied';
+/** The mandate that an event is about. */
+export function subjectOf(event: MandateEvent): string | undefined {
+  switch (event.kind) {
+    case 'approved':
+    case 'derived':
+      return event.terms.id;
+    case 'decided':
+      return event.decision.mandate;
+    case 'changed':
+    case 'metered':
+    case 'held_up':
+    case 'action_approved':
+      return event.id;
+    case 'proposed':
+    case 'denied':
+    case 'observed':
+      return undefined;
+  }
 }
 
 /** Where an entry stands towards what was applied. Ids are dense, but after a failover they can be used again. */

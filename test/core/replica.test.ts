@@ -11,8 +11,8 @@ function drive(messages: readonly Message[]): { state: ReplicaState; working: Ma
   let state = EMPTY_REPLICA;
   const working = new Map<string, MandateRecord>();
   for (const message of messages) {
-    const next = step(state, message, (id) => working.get(id));
-    for (const changed of next.changed) working.set(changed.id, changed);
+    const next = step(state, message, { find: (id) => working.get(id), holds: 'all' });
+    for (const { record } of next.changed) working.set(record.id, record);
     ({ state } = next);
   }
   return { state, working };

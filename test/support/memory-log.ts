@@ -58,10 +58,7 @@ export function createMemoryLog(): MemoryLog {
     proposal: (id) => proposals.get(id),
     nonce: () => undefined,
     children: (id) => [...mandates.values()].filter((each) => each.parent === id).map((each) => each.id),
-    living: (id, at_ms) =>
-      childrenOf(id)
-        .filter((child) => endsBy(child) > at_ms)
-        .map((child) => child.id),
+    living: (id, at_ms) => childrenOf(id).filter((child) => endsBy(child) > at_ms).length,
     expired: (id, at_ms) =>
       childrenOf(id)
         .filter((child) => endsBy(child) <= at_ms)

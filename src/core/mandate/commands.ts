@@ -214,8 +214,9 @@ export interface Stored extends Lookup {
   ) => { readonly fingerprint: string; readonly receipt: Receipt } | undefined;
   /** Ids of a mandate's children, whatever their state. */
   readonly children: (mandate_id: string) => readonly string[];
-  /** Children that live at a moment, and those that had ended by themselves by then without that it is stored. */
-  readonly living: (mandate_id: string, at_ms: number) => readonly string[];
+  /** How many children live at a moment. */
+  readonly living: (mandate_id: string, at_ms: number) => number;
+  /** Children that had ended by themselves by then without that it is stored. */
   readonly expired: (mandate_id: string, at_ms: number) => readonly string[];
   /** The mandate that an approval event has made. */
   readonly approved: (approval_event_id: string) => string | undefined;

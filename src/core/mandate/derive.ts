@@ -25,7 +25,7 @@ export function derive(command: DeriveCommand, writing: Writing): Written {
   if (lineage === undefined) return refuse('unavailable', 'an ancestor of the mandate cannot be read');
   const state = effectiveState(lineage, at_ms);
   if (state !== 'active') return refuse('parent_not_active', `the parent is ${state}`);
-  const refusal = notASubset(command, lineage, writing.stored) ?? notInTime(command, lineage);
+  const refusal = notASubset(command, lineage, writing.stored, false) ?? notInTime(command, lineage);
   if (refusal !== undefined) return refusal;
   const aside: SetAside | Refusal = setAside(command.budget ?? {}, parent, { by, at_ms }, writing.stored);
   if ('refused' in aside) return aside;
@@ -39,12 +39,12 @@ export function derive(command: DeriveCommand, writing: Writing): Written {
 /** What a child asks for: the part of it that must lie inside its parent. */
 type Asked = Pick<DeriveCommand, 'client_id' | 'authorization_details' | 'at_ms'>;
 
-/** `replaced`: a child that ends with this, which does not count against the fan-out. */
+/** `hasPredecessor`: a living child ends with this, and does not count against the fan-out. */
 export function notASubset(
   command: Asked,
   lineage: Lineage,
   stored: Stored,
-  replaced?: string,
+  hasPredecessor: boolean,
 ): Refusal | undefined {
   const parent = ownOf(lineage);
   const entries = isWithheld(lineage, command.at_ms) ? [] : effectiveEntries(parent);
@@ -52,7 +52,7 @@ export function notASubset(
   if (!fit.ok) return refuse('not_strict_subset', fit.why, `authorization_details.${fit.index}`);
   const beyond = beyondAncestors(command.authorization_details, lineage);
   if (beyond !== undefined) return beyond;
-  const living = stored.living(parent.id, command.at_ms).filter((id) => id !== replaced).length;
+  const living = stored.living(parent.id, command.at_ms) - (hasPredecessor ? 1 : 0);
   for (const [index, by] of fit.by.entries()) {
     const refusal = notDelegated(command, index, entries[by]!, parent.depth + 1, living);
     if (refusal !== undefined) return refusal;

@@ -108,7 +108,7 @@ export function successorOf(
     { client_id, authorization_details, at_ms: command.at_ms },
     above,
     stored,
-    own.id,
+    true,
   );
   if (refusal !== undefined) return refusal;
   const budget = hasNewBounds(terms, own) ? ((terms.intent.controls ?? {}) as Budget) : undefined;
