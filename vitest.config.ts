@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-// `core` needs npm alone; `wire` needs what `test/tools/bring.ts` has brought: a real Envoy and a real opa.
+// `core` needs npm alone; `wire` needs what `test/tools/bring.ts` has brought: real servers, and real faults for them.
 const wire = ['test/wire/**/*.test.ts', 'test/tools/**/*.test.ts', 'test/**/*-build.test.ts'];
 
 export default defineConfig({

