@@ -1,5 +1,5 @@
 /** The listeners asked directly, no proxy between: the ext_authz door, its sockets, its shutdown, and the health. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { METHODS, request as requestPlain } from 'node:http';
@@ -11,6 +11,7 @@ import { setTimeout as later } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { type JsonObject, isObject, member, parseJson } from '../../src/core/json.ts';
 import { ask } from '../support/ask.ts';
+import { type Certificate, certify } from '../support/certificate.ts';
 import {
   AS,
   GIT,
@@ -702,26 +703,6 @@ describe('7 · the check listener over TLS, with client certificates', () => {
     socket.destroy();
   });
 });
-
-interface Certificate {
-  readonly cert_file: string;
-  readonly key_file: string;
-  readonly cert: string;
-  readonly key: string;
-}
-
-/** A self-signed certificate that is its own authority. */
-function certify(folder: string, name: string): Certificate {
-  const [cert_file, key_file] = [join(folder, `${name}.pem`), join(folder, `${name}.key`)];
-  const made = ['-newkey', 'rsa:2048', '-nodes', '-days', '2', '-keyout', key_file, '-out', cert_file];
-  const names = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1,DNS:git.example'];
-  try {
-    execFileSync('openssl', ['req', '-x509', ...made, ...names], { stdio: 'pipe' });
-  } catch (error) {
-    throw new Error('the TLS tests make certificates with the program `openssl`', { cause: error });
-  }
-  return { cert_file, key_file, cert: readFileSync(cert_file, 'utf8'), key: readFileSync(key_file, 'utf8') };
-}
 
 test.each(['0.0.0.0:0', '[::]:0', '192.0.2.1:0', 'mandated.example:0'])(
   '7 · plaintext is for loopback and unix sockets only: `listen: %s` does not start',
