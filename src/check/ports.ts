@@ -64,6 +64,14 @@ export type DecisionResult =
 export type VersionResult =
   { readonly ok: true; readonly record: MandateRecord | undefined } | ({ readonly ok: false } & Refusal);
 
+export type LineageResult =
+  { readonly ok: true; readonly lineage: Lineage | undefined } | ({ readonly ok: false } & Refusal);
+
+export type TreeResult =
+  { readonly ok: true; readonly records: readonly MandateRecord[] } | ({ readonly ok: false } & Refusal);
+
+export type ListResult = { readonly ok: true; readonly page: Page } | ({ readonly ok: false } & Refusal);
+
 export interface Page {
   readonly items: readonly MandateRecord[];
   readonly next_cursor?: string;
@@ -114,12 +122,13 @@ export interface MandateStore {
   readonly barrier: () => Promise<ViewProof | { readonly refused: string }>;
   /** The record as it was at a version, by itself; undefined where there is none of that number. */
   readonly version: (id: string, version: number) => Promise<VersionResult>;
-  readonly lineage: (id: string) => Promise<readonly MandateRecord[] | undefined>;
+  /** Root first; undefined where there is no such mandate. */
+  readonly lineage: (id: string) => Promise<LineageResult>;
   /** The mandate and all below it, each parent before its children; empty where there is none. */
-  readonly tree: (id: string) => Promise<readonly MandateRecord[]>;
+  readonly tree: (id: string) => Promise<TreeResult>;
   readonly proposal: (submission_id: string) => Promise<ProposalResult>;
   readonly decision: (decision_id: string) => Promise<DecisionResult>;
-  readonly list: (filter: MandateFilter, paging: Paging, at: Instant) => Promise<Page>;
+  readonly list: (filter: MandateFilter, paging: Paging, at: Instant) => Promise<ListResult>;
   /** Entries of the log after a position, oldest first, at most `limit`. */
   readonly entriesAfter: (after: LogPlace, limit: number) => Promise<LogPage>;
   /** Calls after every commit that this process has applied; returns how to stop that. */

@@ -7,10 +7,14 @@ import type { MandateRecord, Observation } from './mandate/record.ts';
 import type { Instant } from './time.ts';
 
 /**
- * Why a replica no longer answers. `GAP`, `FORK`, `EPOCH`: its history and the log's have parted. `corrupt`: an entry
- * does not fold. `failed`: the store broke for good. Only a new snapshot, or a new process, opens it again.
+ * Why a replica no longer answers. `GAP`, `FORK`, `EPOCH`: its history and the log's have parted. `UNINITIALISED`: there
+ * is no log any more. `corrupt`: an entry does not verify, or does not fold. `failed`: the store broke for good. Only a
+ * new snapshot, or a new process, opens it again.
  */
-export type Latch = 'GAP' | 'FORK' | 'EPOCH' | 'corrupt' | 'failed';
+export type Latch = Parting | 'corrupt' | 'failed';
+
+/** What the owner of the log says of a position that is not in its history. */
+export type Parting = 'GAP' | 'FORK' | 'EPOCH' | 'UNINITIALISED';
 
 export interface ReplicaState {
   /** The last entry that was applied; undefined before the first snapshot. */
@@ -36,7 +40,8 @@ export type Message =
       readonly head: Position;
       readonly missing: readonly LogEntry[];
     }
-  | { readonly kind: 'failed' };
+  /** It cannot go on: for good, or until a new snapshot. */
+  | { readonly kind: 'latched'; readonly latch: Latch };
 
 export interface Step {
   readonly state: ReplicaState;
@@ -70,8 +75,8 @@ export function step(state: ReplicaState, message: Message, working: Working): S
       const applied = applyAll(state, message.missing, working);
       return { ...applied, state: prove(applied.state, message) };
     }
-    case 'failed':
-      return unchanged({ ...state, latch: 'failed' });
+    case 'latched':
+      return unchanged({ ...state, latch: state.latch ?? message.latch });
   }
 }
 

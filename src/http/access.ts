@@ -76,13 +76,14 @@ export function createAccess(parts: AccessParts): Access {
     const read = await store.proposal(id);
     if (!read.ok) throw new Refused(controlProblem(read.refused, read.detail));
     if (read.proposal === undefined) throw notFound();
-    const predecessor = (await store.lineage(read.proposal.predecessor ?? '')) as Lineage | undefined;
+    const { predecessor: before } = read.proposal;
+    const predecessor = before === undefined ? undefined : await storedLineage(store, before);
     requireVisible(who, action, proposalTarget(read.proposal, predecessor, now().wall_ms));
     return read.proposal;
   };
 
   const mandate: Access['mandate'] = async (who, id, action) => {
-    const lineage = (await store.lineage(id)) as Lineage | undefined;
+    const lineage = await storedLineage(store, id);
     if (lineage === undefined) throw notFound();
     requireVisible(who, action, mandateTarget(lineage, now().wall_ms));
     return lineage;
@@ -100,12 +101,24 @@ export function createAccess(parts: AccessParts): Access {
       const who = await principal(request).catch(unverifiable);
       // A question is answered with a decision: who cannot be known now is nobody.
       if (who === undefined) return { principal: undefined, may_ask: false };
-      const lineage = id === undefined ? undefined : ((await store.lineage(id)) as Lineage | undefined);
+      const read = id === undefined ? undefined : await store.lineage(id);
+      // What cannot be read now is judged as a mandate that nobody knows: the check itself says why.
+      const lineage = read?.ok === true ? read.lineage : undefined;
       const target =
         lineage === undefined ? { ...NO_TARGET, id: id ?? '' } : mandateTarget(lineage, now().wall_ms);
       return { principal: nameOf(who), may_ask: permits(who, 'check.ask', target) };
     },
   };
+}
+
+/** The mandate with those above it; throws where the store cannot tell. */
+export async function storedLineage(
+  store: Pick<MandateStore, 'lineage'>,
+  id: string,
+): Promise<Lineage | undefined> {
+  const read = await store.lineage(id);
+  if (!read.ok) throw new Refused(controlProblem(read.refused, read.detail));
+  return read.lineage;
 }
 
 function unverifiable(error: unknown): undefined {

@@ -7,7 +7,7 @@ import { statedEntry } from '../core/mandate/authority.ts';
 import { type Lineage, effectiveEnd, effectiveState, ownOf } from '../core/mandate/life.ts';
 import type { AuthorityEntry, Digest, MandateRecord, Party, Proposal } from '../core/mandate/record.ts';
 import { type Now, formatTime } from '../core/time.ts';
-import { type Access, notFound } from './access.ts';
+import { type Access, notFound, storedLineage } from './access.ts';
 import { Refused } from './bodies.ts';
 import { controlProblem } from './problem.ts';
 
@@ -60,9 +60,9 @@ export function attributed(
 }
 
 export async function lineageOf(api: MandateApi, id: string): Promise<Lineage> {
-  const lineage = await api.store.lineage(id);
+  const lineage = await storedLineage(api.store, id);
   if (lineage === undefined) throw notFound();
-  return lineage as Lineage;
+  return lineage;
 }
 
 /** A record as it is shown: with what counts now, whether or not that is stored yet. */

@@ -8,10 +8,10 @@ import type { FastifyInstance } from 'fastify';
 import type { LogPlace, MandateStore } from '../check/ports.ts';
 import type { LogEntry, MandateEvent } from '../core/mandate/events.ts';
 import type { Principal } from '../core/control.ts';
-import { type Lineage, TRANSITIONS } from '../core/mandate/life.ts';
+import { TRANSITIONS } from '../core/mandate/life.ts';
 import type { AskedOperation } from '../core/mandate/record.ts';
 import { headerValues } from '../core/request.ts';
-import type { Access } from './access.ts';
+import { type Access, storedLineage } from './access.ts';
 import { Refused } from './bodies.ts';
 import { callerOf } from './callers.ts';
 import { controlProblem } from './problem.ts';
@@ -141,8 +141,8 @@ function createSignal(store: MandateStore) {
 
 /** A reader is told of what it may see, and of nothing else that something has happened. */
 async function isSeen(id: string, caller: Principal, { store, access }: EventSource): Promise<boolean> {
-  const lineage = await store.lineage(id);
-  return lineage !== undefined && access.may(caller, 'mandate.read', lineage as Lineage);
+  const lineage = await storedLineage(store, id);
+  return lineage !== undefined && access.may(caller, 'mandate.read', lineage);
 }
 
 /** One change of a mandate; undefined for what changes none. */

@@ -39,7 +39,9 @@ export function openMandates(scope: FastifyInstance, api: MandateApi): void {
     const { limit, cursor, ...filter } = readShape(listQuery, request.query);
     const at = api.now();
     const isSeen = (lineage: Lineage): boolean => api.access.may(caller, 'mandate.read', lineage);
-    const page = await api.store.list(filter as MandateFilter, { limit, cursor, isSeen }, at);
+    const listed = await api.store.list(filter as MandateFilter, { limit, cursor, isSeen }, at);
+    if (!listed.ok) throw new Refused(controlProblem(listed.refused, listed.detail));
+    const { page } = listed;
     const items = await Promise.all(
       page.items.map(async ({ id }) => present(await lineageOf(api, id), at.wall_ms)),
     );
@@ -74,8 +76,9 @@ export function openMandates(scope: FastifyInstance, api: MandateApi): void {
 
   scope.get<ById>('/v1/mandates/:id/tree', async (request) => {
     const above = (await seen(request)).slice(0, -1);
-    const records = await api.store.tree(request.params.id);
-    return { items: await visibleNodes(records, above, callerOf(request), api) };
+    const tree = await api.store.tree(request.params.id);
+    if (!tree.ok) throw new Refused(controlProblem(tree.refused, tree.detail));
+    return { items: await visibleNodes(tree.records, above, callerOf(request), api) };
   });
 
   scope.post<ById>('/v1/mandates/:id/children', async (request, reply) => {

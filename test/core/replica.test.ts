@@ -95,7 +95,7 @@ describe('lost or foreign history latches, and stays latched', () => {
     ['another epoch at the head', 'EPOCH', [snapshot, tail(LOG), proof(9, head, { ...head, epoch: 2 })]],
     ['an entry that does not fold', 'corrupt', [snapshot, tail(chain([revoked('nobody', 2)]))]],
     ['a version that is skipped', 'corrupt', [snapshot, tail(chain([approved('a'), revoked('a', 3)]))]],
-    ['a store that failed', 'failed', [snapshot, { kind: 'failed' }]],
+    ['a store that failed', 'failed', [snapshot, { kind: 'latched', latch: 'failed' }]],
   ] as const)('%s: %s', (_, latch, messages) => {
     const { state } = drive(messages);
     expect(state.latch).toBe(latch);
@@ -105,7 +105,7 @@ describe('lost or foreign history latches, and stays latched', () => {
   });
 
   test('only a new snapshot opens it again', () => {
-    const { state } = drive([snapshot, { kind: 'failed' }, { kind: 'snapshot', position: head, at: at(5) }]);
+    const { state } = drive([snapshot, { kind: 'latched', latch: 'failed' }, { kind: 'snapshot', position: head, at: at(5) }]);
     expect(state).toEqual({ position: head, proven: at(5), latch: undefined });
   });
 });

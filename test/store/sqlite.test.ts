@@ -78,7 +78,8 @@ describe('kill -9', () => {
     for (const line of acknowledged) {
       const [id, state, seq] = line.split(' ') as [string, string, string];
       expect(Number(seq)).toBeLessThanOrEqual(head);
-      expect((await store.lineage(id))?.at(-1)?.history.map((item) => item.state)).toContain(state);
+      const read = await store.lineage(id);
+      expect(read.ok && read.lineage?.at(-1)?.history.map((item) => item.state)).toContain(state);
     }
     await discard();
   }, 60_000);

@@ -52,7 +52,11 @@ function decisionOf(decision_id: string, mandate: string, at_ms: number): Stored
   };
 }
 
-const lineageOf = async (id: string): Promise<Lineage> => (await store.lineage(id)) as Lineage;
+const lineageOf = async (id: string): Promise<Lineage> => {
+  const read = await store.lineage(id);
+  if (!read.ok || read.lineage === undefined) throw new Error(`no lineage of ${id}`);
+  return read.lineage;
+};
 
 /** Names that the caller draws are new ones each time; those of approvals belong to a walk. */
 async function commandOf(

@@ -51,6 +51,24 @@ export type MandateEvent =
       readonly approval: ActionApproval;
     } & Committed);
 
+const KINDS: Readonly<Record<MandateEvent['kind'], true>> = {
+  proposed: true,
+  denied: true,
+  approved: true,
+  derived: true,
+  changed: true,
+  metered: true,
+  decided: true,
+  held_up: true,
+  observed: true,
+  action_approved: true,
+};
+
+/** False of what a newer build may have written. */
+export function isKnownKind(kind: string): boolean {
+  return Object.hasOwn(KINDS, kind);
+}
+
 /** Where an event stands: ids may be reused after a failover, so all three are compared, never `seq` alone. */
 export interface Position {
   readonly epoch: number;

@@ -9,6 +9,7 @@ import type {
   DecisionResult,
   LogPage,
   MandateStore,
+  Page,
   ProposalResult,
   StoreHealth,
   VersionResult,
@@ -17,7 +18,7 @@ import type {
 import { lineageOf } from '../../core/mandate/life.ts';
 import type { Now } from '../../core/time.ts';
 import { type Follower, createFollower } from '../follower.ts';
-import { listRecords } from '../list.ts';
+import { type Pager, createPager, createdSeq } from '../list.ts';
 import { type Calls, createCalls } from './calls.ts';
 import type { FromWriter, ToWriter, WriterOptions, WriterResult } from './protocol.ts';
 
@@ -88,7 +89,7 @@ function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer 
     if (phase !== 'open' || (!state.ok && state.fatal)) return;
     complain(`the store failed for good: ${detail}`);
     state = { ok: false, fatal: true, detail };
-    follower.feed({ kind: 'failed' });
+    follower.feed({ kind: 'latched', latch: 'failed' });
     calls.settleAll(unavailable('the store failed'));
   };
 
@@ -186,10 +187,12 @@ function storeOf({ follower, listeners, health, ask, close }: Writer, { now }: S
       (await ask((call) => ({ kind: 'version', call, id, version }))) as VersionResult,
     lineage: (id) => {
       const record = follower.record(id);
-      return Promise.resolve(record === undefined ? undefined : lineageOf(record, follower.record));
+      const lineage = record === undefined ? undefined : lineageOf(record, follower.record);
+      return Promise.resolve({ ok: true, lineage });
     },
-    tree: (id) => Promise.resolve(follower.tree(id)),
-    list: (filter, paging, at) => Promise.resolve(listRecords(follower, filter, paging, at)),
+    tree: (id) => Promise.resolve({ ok: true, records: follower.tree(id) }),
+    list: (filter, paging, at) =>
+      Promise.resolve({ ok: true, page: listHeld(follower, createPager(filter, paging, at)) }),
     entriesAfter: async (after, limit) =>
       (await ask((call) => ({ kind: 'entries', call, after, limit }))) as LogPage,
     onCommit: (listener) => {
@@ -199,4 +202,13 @@ function storeOf({ follower, listeners, health, ask, close }: Writer, { now }: S
     health,
     close,
   };
+}
+
+function listHeld(follower: Follower, { after, offer, page }: Pager): Page {
+  for (const record of follower.records()) {
+    if (createdSeq(record) <= after) continue;
+    const lineage = lineageOf(record, follower.record);
+    if (lineage !== undefined && offer(lineage)) break;
+  }
+  return page();
 }

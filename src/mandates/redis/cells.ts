@@ -1,0 +1,103 @@
+/** Cells: what the store keeps of one thing, as strings, and what it is folded to. */
+import { type MandateEvent, type LogEntry, apply } from '../../core/mandate/events.ts';
+import type { MandateRecord, Observation } from '../../core/mandate/record.ts';
+import { unpack } from './chain.ts';
+
+/** How a cell is read: every field of a hash, or a part of the children of a mandate. */
+export type CellKind = 'hash' | 'living' | 'expired' | 'children';
+
+export interface CellName {
+  readonly kind: CellKind;
+  readonly key: string;
+  /** Of `living` and `expired`: the moment, epoch ms. */
+  readonly argument: string;
+}
+
+/** A cell that is not there has no fields, and an empty stamp. */
+export interface Cell {
+  /** `eid` of the entry that touched it last. */
+  readonly at: string;
+  readonly fields: ReadonlyMap<string, string>;
+  /** Of a part of the children: their ids, or how many there are. */
+  readonly children: readonly string[];
+  readonly count: number;
+}
+
+export const ABSENT: Cell = { at: '', fields: new Map(), children: [], count: 0 };
+
+/** A reply of the scripts for one cell; undefined where it has not the shape. */
+export function readCell(kind: CellKind, reply: unknown): Cell | undefined {
+  if (!Array.isArray(reply)) return undefined;
+  if (kind === 'hash') {
+    const fields = fieldsOf(reply as readonly string[]);
+    return { ...ABSENT, at: fields.get('at') ?? '', fields };
+  }
+  const [at, content] = reply as unknown as readonly [string, unknown];
+  if (kind === 'living') return { ...ABSENT, at, count: Number(content) };
+  return { ...ABSENT, at, children: content as readonly string[] };
+}
+
+/** Names and values in turn. */
+export function fieldsOf(flat: readonly string[]): ReadonlyMap<string, string> {
+  const fields = new Map<string, string>();
+  for (let index = 0; index + 1 < flat.length; index += 2) fields.set(flat[index]!, flat[index + 1]!);
+  return fields;
+}
+
+/** Parts of a record that are replaced where they stand, and change no version. */
+export const PARTS = ['usage', 'action_approvals', 'held_until'] as const;
+
+export type RecordResult = MandateRecord | undefined | 'corrupt';
+
+/** The record of a mandate: the fold of its versions, each verified, with its parts. */
+export function recordOf({ fields }: Cell, up_to = Infinity): RecordResult {
+  if (fields.size === 0) return undefined;
+  const versions = versionsOf(fields);
+  if (versions === 'corrupt') return 'corrupt';
+  let record: MandateRecord | undefined;
+  for (const { event, seq } of versions) {
+    if (record !== undefined && record.version >= up_to) break;
+    const folded = apply(event, seq, { mandate: () => record, proposal: () => undefined });
+    if (folded === 'inapplicable' || folded.mandate === undefined) return 'corrupt';
+    record = folded.mandate;
+  }
+  if (record === undefined) return 'corrupt';
+  return up_to === Infinity ? { ...record, ...partsOf(fields) } : record;
+}
+
+/** Entries that made a version, in order; `last` names the one that must be there, so that none can go missing. */
+function versionsOf(fields: ReadonlyMap<string, string>): readonly LogEntry[] | 'corrupt' {
+  const numbered = [...fields].filter(([name]) => /^\d+$/.test(name));
+  const entries = numbered
+    .map(([name, packed]) => unpack(Number(name), packed))
+    .toSorted((a, b) => (a?.seq ?? 0) - (b?.seq ?? 0));
+  const isWhole = !entries.includes(undefined) && entries.at(-1)?.eid === fields.get('last');
+  return isWhole ? (entries as readonly LogEntry[]) : 'corrupt';
+}
+
+function partsOf(fields: ReadonlyMap<string, string>): Partial<MandateRecord> {
+  const parts = PARTS.flatMap((name) => {
+    const text = fields.get(name);
+    return text === undefined ? [] : [[name, JSON.parse(text)]];
+  });
+  return Object.fromEntries(parts) as Partial<MandateRecord>;
+}
+
+/** A value that is kept whole, as JSON. */
+export function valueOf<T>({ fields }: Cell): T | undefined {
+  const text = fields.get('v');
+  return text === undefined ? undefined : (JSON.parse(text) as T);
+}
+
+/** Mandates that have a condition on a thing. */
+export function watchersOf({ fields }: Cell): readonly string[] {
+  return [...fields.keys()].filter((name) => name.startsWith('m:')).map((name) => name.slice('m:'.length));
+}
+
+/** What the things of a record's conditions were last seen as. */
+export type Seen = (event_type: string, key: string) => Observation | undefined;
+
+/** True of an event that makes a version of a mandate. */
+export function isVersion({ kind }: MandateEvent): boolean {
+  return kind === 'approved' || kind === 'derived' || kind === 'changed';
+}

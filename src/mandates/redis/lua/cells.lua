@@ -1,0 +1,22 @@
+-- Shared by the scripts. A cell is one thing that a write may read: it has a stamp, the `eid` of the entry that touched
+-- it last, and a write holds only while the stamps of all that it has read are what they were.
+
+-- Every field of a hash, or a part of the children of a mandate; the stamp of those stands in the hash itself.
+local function cell(kind, key, argument)
+  if kind == 'hash' then return redis.call('HGETALL', key) end
+  local stamp = redis.call('HGET', key, 'at') or ''
+  if kind == 'living' then
+    return { stamp, redis.call('ZCOUNT', key .. ':ends', '(' .. argument, '+inf') }
+  end
+  if kind == 'expired' then
+    return { stamp, redis.call('ZRANGEBYSCORE', key .. ':ends', '-inf', argument) }
+  end
+  return { stamp, redis.call('ZRANGE', key .. ':all', 0, -1) }
+end
+
+-- The id of the last entry must be the head's: after a DEL a stream takes old ids again, and a quiet one looks the same.
+local function isWhole(log, seq, eid)
+  if seq == '0' then return redis.call('EXISTS', log) == 0 end
+  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  return last ~= nil and last[1] == seq .. '-0' and last[2][6] == eid
+end

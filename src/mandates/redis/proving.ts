@@ -1,0 +1,92 @@
+/** What checks ask: a mandate as the view has it, with what the view can prove of its age. */
+import type { MandateStore, ViewNeed } from '../../check/ports.ts';
+import type { MandateFact } from '../../core/facts.ts';
+import type { ViewProof } from '../../core/freshness.ts';
+import { type Lineage, ownOf } from '../../core/mandate/life.ts';
+import type { Reference } from '../../core/reference.ts';
+import { type Instant, type Now, elapsed } from '../../core/time.ts';
+import type { Barriered, Sync } from './sync.ts';
+import type { View } from './view.ts';
+
+export interface ProvingParts {
+  readonly view: View;
+  readonly sync: Sync;
+  readonly now: Now;
+  readonly issuer: string;
+}
+
+const unreadable = (detail: string): MandateFact => ({ kind: 'unreadable', detail });
+
+export function createProving(parts: ProvingParts): Pick<MandateStore, 'prove' | 'barrier'> {
+  const { view, sync } = parts;
+  return {
+    prove: (need) => {
+      // An action that cannot be undone is proven from its arrival on, beside the verification of its credential.
+      const begun = need.budget_ms === 0 ? sync.barrier() : undefined;
+      return {
+        find: (reference) =>
+          begun === undefined ? cached(reference, need, parts) : proven(reference, begun, parts),
+      };
+    },
+    barrier: async () => {
+      const answer = await sync.barrier();
+      if (!answer.ok) return { refused: answer.why };
+      return { source: 'barrier', position: answer.position, proven: answer.sent, latch: view.state().latch };
+    },
+  };
+}
+
+async function proven(
+  reference: Reference,
+  begun: Promise<Barriered>,
+  parts: ProvingParts,
+): Promise<MandateFact> {
+  const answer = await begun;
+  if (!answer.ok) return unreadable(answer.why);
+  return held(reference, answer, parts) ?? fetched(reference, parts);
+}
+
+/** From the replica where that is recent enough; else as of now. */
+async function cached(reference: Reference, need: ViewNeed, parts: ProvingParts): Promise<MandateFact> {
+  const { view, now } = parts;
+  const { position, proven: proven_at, latch } = view.state();
+  const lineage = view.lineage(reference.id);
+  if (lineage === undefined || proven_at === undefined || position === undefined || latch !== undefined)
+    return fetched(reference, parts);
+  const asHeld = found(lineage, reference, { source: 'replica', position, proven: proven_at, latch });
+  if (elapsed(proven_at, now()) <= need.budget_ms) return asHeld;
+  const answer = await parts.sync.barrier();
+  return answer.ok ? (held(reference, answer, parts) ?? fetched(reference, parts)) : asHeld;
+}
+
+type Proof = Extract<Barriered, { ok: true }>;
+
+function held(reference: Reference, answer: Proof, { view }: ProvingParts): MandateFact | undefined {
+  const lineage = view.lineage(reference.id);
+  return lineage === undefined ? undefined : found(lineage, reference, proofOf(answer, view));
+}
+
+function proofOf({ sent }: { readonly sent: Instant }, view: View): ViewProof {
+  const { position, latch } = view.state();
+  return { source: 'barrier', position: position!, proven: sent, latch };
+}
+
+function found(lineage: Lineage, { issuer }: Reference, proof: ViewProof): MandateFact {
+  return ownOf(lineage).issuer === issuer ? { kind: 'found', lineage, proof } : { kind: 'absent' };
+}
+
+/** Brought along by a barrier of its own; once more where the view had moved on too far meanwhile. */
+async function fetched(reference: Reference, parts: ProvingParts): Promise<MandateFact> {
+  const { id, issuer } = reference;
+  if (issuer !== parts.issuer) return { kind: 'absent' };
+  for (let attempt = 0; attempt < 3; attempt += 1) {
+    const answer = await parts.sync.barrier(id);
+    if (!answer.ok) return unreadable(answer.why);
+    const came = answer.read.get(id);
+    if (came === 'absent') return { kind: 'absent' };
+    if (came === 'corrupt') return unreadable('the record does not verify');
+    const fact = held(reference, answer, parts);
+    if (fact !== undefined) return fact;
+  }
+  return unreadable('the mandate could not be read');
+}

@@ -1,0 +1,194 @@
+/**
+ * Keeps the view in step with the log: the tail brings what is new, the heartbeat proves that this is all, and a barrier
+ * proves it as of now. Each has a connection of its own, so that none waits for another.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Position } from '../../core/mandate/events.ts';
+import type { Parting } from '../../core/replica.ts';
+import type { Instant, Now } from '../../core/time.ts';
+import { type Slots, createSlots } from '../slots.ts';
+import type { StreamEntry } from './chain.ts';
+import { readEntry } from './chain.ts';
+import type { Keys } from './keys.ts';
+import type { Link } from './link.ts';
+import { type Read, readLineage, readReply } from './replies.ts';
+import type { View } from './view.ts';
+
+/** A proof that the view was all there was at a moment since it was asked for, or why there is none. */
+export type Barriered =
+  | { readonly ok: true; readonly sent: Instant; readonly position: Position; readonly read: ReadonlyMap<string, Found> }
+  | { readonly ok: false; readonly why: string };
+
+export type Found = 'held' | 'absent' | 'corrupt' | 'unread';
+
+export interface Links {
+  readonly barrier: Link;
+  readonly beat: Link;
+  readonly tail: Link;
+}
+
+export interface SyncParts {
+  readonly links: Links;
+  readonly keys: Keys;
+  readonly view: View;
+  readonly now: Now;
+  /** The row by which this sidecar says that it lives, and its id. */
+  readonly row: () => readonly [id: string, row: string];
+  /** Makes itself known to a server that is not the one before. */
+  readonly arrive: (link: Link) => Promise<boolean>;
+  /** Told of each heartbeat that was answered. */
+  readonly onBeat: (read: Extract<Read, { kind: 'ok' }>, at: Instant) => void;
+  /** Told of each barrier: how long it took, and how many it was for. */
+  readonly onBarrier: (joined: number, duration_ms: number) => void;
+  readonly complain: (what: string) => void;
+}
+
+export interface Sync {
+  /** `id`: a mandate that is to be brought along. */
+  readonly barrier: (id?: string) => Promise<Barriered>;
+  /** One heartbeat at once. */
+  readonly beat: () => Promise<boolean>;
+  readonly start: () => void;
+  readonly stop: () => Promise<void>;
+}
+
+/** Most entries in one answer, and most mandates that one call brings along. */
+const MOST_ENTRIES = 1000;
+const MOST_WANTED = 128;
+const BEAT_MS = 250;
+const TAIL_BLOCK_MS = 5000;
+const TAIL_RETRY_MS = 100;
+
+export function createSync(parts: SyncParts): Sync {
+  const { links, view, now } = parts;
+  const stopping = new AbortController();
+  let joined = 0;
+  const slots: Slots<string, Barriered> = createSlots(
+    async (wanted) => {
+      const [began, waiting] = [now(), joined];
+      const answer = await barrier(parts, wanted);
+      parts.onBarrier(waiting, now().mono_ms - began.mono_ms);
+      return answer;
+    },
+    (waiting) => (joined = waiting),
+  );
+  const beat = async (): Promise<boolean> => {
+    const [sent, asked] = [now(), view.state().position];
+    const read = await readFrom(links.beat, parts, parts.row(), []);
+    if (read.kind !== 'ok' || asked === undefined) return false;
+    view.feed({ kind: 'proof', sent, asked, head: read.head, missing: read.entries });
+    parts.onBeat(read, now());
+    return true;
+  };
+  const beating = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      await beat();
+      await pause(BEAT_MS, stopping.signal);
+    }
+  };
+  const tailing = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      const isThere = await follow(parts);
+      if (!isThere) await pause(TAIL_RETRY_MS, stopping.signal);
+    }
+  };
+  let running: readonly Promise<void>[] = [];
+  return {
+    barrier: (id) => slots.ask(id),
+    beat,
+    start: () => {
+      running = [beating(), tailing()];
+    },
+    stop: async () => {
+      stopping.abort();
+      for (const link of Object.values(links)) link.close();
+      await Promise.all(running);
+    },
+  };
+}
+
+/** Ends early, and without a word, when all is stopped. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal, ref: false }).catch(() => undefined);
+}
+
+/** Asks what is missing until nothing is; the last question is the one that proves. */
+async function barrier(parts: SyncParts, wanted: ReadonlySet<string>): Promise<Barriered> {
+  const { links, view, now } = parts;
+  const read = new Map<string, Found>();
+  let ahead = [...wanted];
+  for (;;) {
+    const { latch } = view.state();
+    if (latch !== undefined) return { ok: false, why: `the view is latched: ${latch}` };
+    const sent = now();
+    const ids = ahead.slice(0, MOST_WANTED);
+    const answer = await readFrom(links.barrier, parts, ['', ''], ids);
+    if (answer.kind !== 'ok') return { ok: false, why: answer.why };
+    view.feed({ kind: 'entries', entries: answer.entries });
+    const { position, latch: now_latched } = view.state();
+    if (now_latched !== undefined) return { ok: false, why: `the view is latched: ${now_latched}` };
+    // More entries were missing than one answer holds.
+    if (position!.seq < answer.head.seq) continue;
+    for (const [index, id] of ids.entries()) read.set(id, load(view, answer.head, answer.cells[index]));
+    ahead = ahead.slice(MOST_WANTED);
+    if (ahead.length === 0) return { ok: true, sent, position: position!, read };
+  }
+}
+
+function load(view: View, at: Position, cell: unknown): Found {
+  const lineage = readLineage(cell);
+  if (typeof lineage === 'string') return lineage;
+  return view.load({ at, ...lineage }) ? 'held' : 'unread';
+}
+
+type Answer = Extract<Read, { kind: 'ok' }> | { readonly kind: 'none'; readonly why: string };
+
+/** One call of the read script from where the view stands; what it says of the view is fed to it. */
+async function readFrom(
+  link: Link,
+  parts: SyncParts,
+  row: readonly [string, string],
+  ids: readonly string[],
+): Promise<Answer> {
+  const { keys, view } = parts;
+  const names = [keys.head, keys.log, keys.fleet, keys.roster, ...ids.map(keys.mandate)];
+  for (let attempt = 0; attempt < 2; attempt += 1) {
+    const run = link.run();
+    if (run === undefined) return { kind: 'none', why: 'there is no connection to the store' };
+    const [{ position }, generation] = [view.state(), view.generation()];
+    const from = position === undefined ? ['', '', ''] : [position.epoch, position.seq, position.eid];
+    const wanted = ids.flatMap((id) => ['lineage', id]);
+    const reply = await link.script('read', names, [run, ...from, MOST_ENTRIES, ...row, ...wanted]);
+    if (!reply.ok) return { kind: 'none', why: `the store does not answer: ${reply.why}` };
+    if (generation !== view.generation()) return { kind: 'none', why: 'the view has begun anew' };
+    const read = readReply(reply.value);
+    if (read.kind === 'ok') return read;
+    if (read.kind === 'parted') {
+      part(view, read.latch);
+      return { kind: 'none', why: `the view is latched: ${read.latch}` };
+    }
+    if (!(await parts.arrive(link))) break;
+  }
+  return { kind: 'none', why: 'the server has changed' };
+}
+
+function part(view: View, latch: Parting | 'corrupt'): void {
+  view.feed({ kind: 'latched', latch });
+}
+
+/** One wait for what comes after the view's position; false where there was no answer. */
+async function follow({ links, keys, view }: SyncParts): Promise<boolean> {
+  const { position, latch } = view.state();
+  if (position === undefined || latch !== undefined || links.tail.run() === undefined) return false;
+  const block = ['COUNT', MOST_ENTRIES, 'BLOCK', TAIL_BLOCK_MS, 'STREAMS', keys.log, `${position.seq}-0`];
+  const reply = await links.tail.call('XREAD', ...block);
+  if (!reply.ok) return false;
+  // Nothing came: which is not to say that nothing was.
+  if (reply.value === null) return true;
+  const [[, stream]] = reply.value as readonly [readonly [string, readonly StreamEntry[]]];
+  const entries = stream.map(readEntry);
+  const good = entries.slice(0, entries.includes(undefined) ? entries.indexOf(undefined) : entries.length);
+  view.feed({ kind: 'entries', entries: good as never });
+  if (good.length < entries.length) part(view, 'corrupt');
+  return true;
+}
