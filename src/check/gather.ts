@@ -43,6 +43,7 @@ export async function gather(request: CheckRequest, action: Action, parts: Gathe
     credential,
     reference,
     mandate,
+    unsafe_store: parts.mandates.unsafe(),
     policies: parts.policies.current(),
     settings: parts.settings,
   };

@@ -24,10 +24,14 @@ export interface ViewNeed {
   /** Staleness budget of the action's class, milliseconds; 0 asks for a barrier sent after `arrived`. */
   readonly budget_ms: number;
   readonly arrived: Instant;
+  /** The lowest version of the mandate that the caller accepts: a view that has less is not young enough. */
+  readonly min_version?: number;
+  /** A position that the view must have reached. */
+  readonly token?: Position;
 }
 
 /** `src/mandates`, as checks see it: the one read path, whatever the engine, and what holds an allow. */
-export type MandateView = Pick<MandateStore, 'prove' | 'decision' | 'write'>;
+export type MandateView = Pick<MandateStore, 'prove' | 'decision' | 'write' | 'unsafe'>;
 
 export interface Proving {
   /** The mandate and its ancestors as the view has them, with what the view can prove of its age. */
@@ -51,9 +55,51 @@ export interface Committed {
   readonly reserved?: Reserved;
 }
 
-/** `acknowledged`: the level that was reached. */
+/** `acknowledged`: the level that was reached; `enforced_at`: when every sidecar had it, RFC 3339. */
 export type WriteResult =
-  (Committed & { readonly acknowledged: Acknowledgement }) | ({ readonly ok: false } & Refusal);
+  | (Committed & { readonly acknowledged: Acknowledgement; readonly enforced_at?: string })
+  | ({ readonly ok: false } & Refusal);
+
+/** A sidecar that shares the log. */
+export interface FleetMember {
+  readonly id: string;
+  readonly is_self: boolean;
+  readonly version: string;
+  readonly epoch: number;
+  readonly seq: number;
+  /** Entries of the log that it has not said to have applied. */
+  readonly lag: number;
+  /** How long it has said nothing, by this sidecar's clock. */
+  readonly silent_ms: number;
+}
+
+export type FleetResult =
+  | {
+      readonly ok: true;
+      /** How long one that says nothing may still decide from what it holds. */
+      readonly lease_ms: number;
+      readonly head: Position;
+      readonly members: readonly FleetMember[];
+    }
+  | ({ readonly ok: false } & Refusal);
+
+/** What the store says of itself, for the metrics. */
+export interface StoreFigures {
+  readonly position: Position | undefined;
+  /** How old the view is known to be at most, milliseconds; undefined while nothing is proven. */
+  readonly age_ms: number | undefined;
+  readonly latch: string | undefined;
+  /** Mandates held in memory. */
+  readonly held: number;
+  /** Ends that were asked for and are not in the log yet; undefined where there is no outbox. */
+  readonly outbox: number | undefined;
+  /** Entries that the last heartbeat brought before the tail did; undefined where there is no tail. */
+  readonly tail_lag: number | undefined;
+  readonly sidecars: number;
+}
+
+/** Told of each round trip that proves the view: how many checks it was for, how long it took, how it ended. */
+export type BarrierObserver = (joined: number, duration_ms: number, outcome: 'ok' | 'refused') => void;
 
 export type ProposalResult =
   { readonly ok: true; readonly proposal: Proposal | undefined } | ({ readonly ok: false } & Refusal);
@@ -117,7 +163,12 @@ export interface MandateStore {
    * the verification of the credential.
    */
   readonly prove: (need: ViewNeed) => Proving;
-  readonly write: (command: Command, acknowledge: Acknowledgement) => Promise<WriteResult>;
+  /** `timeout_ms`: how long to wait for `enforced`; twice the lease of a sidecar where it is absent. */
+  readonly write: (
+    command: Command,
+    acknowledge: Acknowledgement,
+    timeout_ms?: number,
+  ) => Promise<WriteResult>;
   /** A round trip to the owner of the log: proof that the view is current as of now, or the reason why not. */
   readonly barrier: () => Promise<ViewProof | { readonly refused: string }>;
   /** The record as it was at a version, by itself; undefined where there is none of that number. */
@@ -133,6 +184,11 @@ export interface MandateStore {
   readonly entriesAfter: (after: LogPlace, limit: number) => Promise<LogPage>;
   /** Calls after every commit that this process has applied; returns how to stop that. */
   readonly onCommit: (listener: () => void) => () => void;
+  /** What is not as it must be for acknowledgements to hold, of a store that was asked for all the same. */
+  readonly unsafe: () => readonly string[];
+  /** The sidecars that share this log. */
+  readonly fleet: () => Promise<FleetResult>;
+  readonly figures: () => StoreFigures;
   readonly health: () => StoreHealth;
   readonly close: () => Promise<void>;
 }

@@ -66,6 +66,8 @@ export function recordFailure(request: CheckRequest, error: unknown, parts: Reco
   parts.complain('a check failed', error);
   const at = parts.now();
   const notEvaluated = { verdict: 'not_evaluated' } as const;
+  const unsafe_store = parts.mandates.unsafe();
+  const unsafe = unsafe_store.length === 0 ? {} : { unsafe_store };
   const decision: Decision = {
     decision_id: parts.ids.decision(),
     effect: 'deny',
@@ -77,7 +79,7 @@ export function recordFailure(request: CheckRequest, error: unknown, parts: Reco
     request: notEvaluated,
     action: { name: 'unknown', class: 'privileged_administration', class_source: 'unmapped' },
     policy_revision: parts.policies.current().revision,
-    freshness: { source: 'none' },
+    freshness: { source: 'none', ...unsafe },
     stop: stopFor('active'),
     obligations: [],
     next_action: 'retry',

@@ -62,7 +62,8 @@ function requestPart(finding: RequestFinding): RequestPart {
 
 function freshnessPart(action: Action, facts: Facts, mandate: MandateFinding): FreshnessPart {
   const { joined, judgement } = mandate;
-  if (joined === undefined || judgement === undefined) return { source: 'none' };
+  const unsafe = facts.unsafe_store.length === 0 ? {} : { unsafe_store: facts.unsafe_store };
+  if (joined === undefined || judgement === undefined) return { source: 'none', ...unsafe };
   const { source, position, proven } = joined.proof;
   return {
     source,
@@ -72,5 +73,6 @@ function freshnessPart(action: Action, facts: Facts, mandate: MandateFinding): F
     as_of: formatTime(proven.wall_ms),
     age_ms: Math.round(judgement.age_ms * 1000) / 1000,
     budget_ms: budgetOf(action.class, facts.settings.budgets) ?? 0,
+    ...unsafe,
   };
 }

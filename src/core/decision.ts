@@ -40,7 +40,8 @@ export interface RequestPart {
   readonly engines?: Readonly<Record<string, EnginePart>>;
 }
 
-export type FreshnessPart =
+export type FreshnessPart = Unsafe &
+  (
   | { readonly source: 'none' }
   | {
       readonly source: Exclude<FreshnessSource, 'none'>;
@@ -50,7 +51,12 @@ export type FreshnessPart =
       readonly as_of: string;
       readonly age_ms: number;
       readonly budget_ms: number;
-    };
+    });
+
+interface Unsafe {
+  /** A store that was asked for although it is not safe (design/8, Freshness): what is not as it must be. */
+  readonly unsafe_store?: readonly string[];
+}
 
 export interface Decision {
   readonly decision_id: string;

@@ -41,6 +41,8 @@ export interface Facts {
   /** Undefined where no reference was looked for. */
   readonly reference: Resolved | undefined;
   readonly mandate: MandateFact;
+  /** What makes the store unsafe that was asked for all the same; empty of a safe one. */
+  readonly unsafe_store: readonly string[];
   readonly policies: PolicySet;
   readonly settings: Settings;
 }

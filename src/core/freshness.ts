@@ -39,3 +39,12 @@ export function judge(proof: ViewProof, need: Need, at: Instant): Judgement {
     ? { fresh: true, age_ms }
     : { fresh: false, age_ms, why: `the view is older than ${need.budget_ms} ms` };
 }
+
+/**
+ * True where a view at `position` has seen what a freshness token stands for. A token of an epoch that is over was told
+ * of before a failover: what was lost of it has been said again, or the mandate waits for a person.
+ */
+export function hasReached(position: Position, token: Position): boolean {
+  if (position.epoch !== token.epoch) return position.epoch > token.epoch;
+  return position.seq > token.seq || (position.seq === token.seq && position.eid === token.eid);
+}

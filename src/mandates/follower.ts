@@ -14,6 +14,7 @@ export interface Follower {
   readonly load: (records: readonly MandateRecord[], observations: readonly Observation[]) => void;
   readonly find: (reference: Reference, source: Exclude<FreshnessSource, 'none'>) => MandateFact;
   readonly record: (id: string) => MandateRecord | undefined;
+  readonly size: () => number;
   readonly records: () => Iterable<MandateRecord>;
   /** The mandate and all below it, each parent before its children. */
   readonly tree: (id: string) => readonly MandateRecord[];
@@ -95,6 +96,7 @@ export function createFollower(onLatch: (latch: string) => void): Follower {
     },
     find,
     record,
+    size: () => working.size,
     records: () => working.values(),
     tree,
   };

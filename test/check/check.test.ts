@@ -44,6 +44,7 @@ const view = (fact: () => Promise<MandateFact>, more: Partial<MandateView> = {})
   prove: () => ({ find: fact }),
   write: unasked,
   decision: unasked,
+  unsafe: () => [],
   ...more,
 });
 

@@ -172,6 +172,7 @@ const cases: fc.Arbitrary<Case> = fc
           evaluate: () => ({ decision, determining: [], errors: [], obligations: [] }),
         })),
       },
+      unsafe_store: [],
       settings: {
         budgets: BUDGETS,
         permit_validity_ms: 1000,

@@ -1,9 +1,11 @@
 /** The distributed engine: the contract, over a real Redis. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
-import { openRedisStore } from '../../src/mandates/redis/store.ts';
 import { type Opened, acceptance } from '../store/acceptance.ts';
 import { useAcceptance } from '../store/acceptance-use.ts';
-import { MANDATES } from '../support/records.ts';
+import { openStore } from '../support/redis-store.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 
 let redis: RedisServer;
@@ -14,29 +16,22 @@ beforeAll(async () => {
 });
 afterAll(() => redis.stop());
 
-async function openTenant(tenant: string): Promise<Opened> {
-  const result = await openRedisStore({
-    redis: { port: redis.port },
-    tenant,
-    issuer: MANDATES,
-    now: () => ({ wall_ms: Date.now(), mono_ms: performance.now() }),
-    working_set: 100,
-    unsafe_store: false,
-    assume: [],
-    complain: (what, error) => console.error(what, error ?? ''),
-  });
-  if (!result.ok) throw new Error(result.error);
-  const { store } = result;
+async function openTenant(tenant: string, outbox: string): Promise<Opened> {
+  const { store } = await openStore(redis, { tenant, outbox });
   return {
     store,
     reopen: async () => {
       await store.close();
-      return openTenant(tenant);
+      return openTenant(tenant, outbox);
     },
-    discard: () => store.close(),
+    discard: async () => {
+      await store.close();
+      rmSync(outbox, { recursive: true });
+    },
   };
 }
 
-const fresh = (): Promise<Opened> => openTenant(`t${(tenants += 1)}`);
+const fresh = (): Promise<Opened> =>
+  openTenant(`t${(tenants += 1)}`, mkdtempSync(join(tmpdir(), 'mandated-outbox-')));
 acceptance('redis', fresh);
 useAcceptance('redis', fresh);

@@ -162,6 +162,12 @@ export interface ObserveCommand extends Attributed {
   readonly clock_tolerance_ms: number;
 }
 
+/** What a failover lost of what somebody had seen, in the order in which it had been written. */
+export interface HealCommand extends Attributed {
+  readonly kind: 'heal';
+  readonly lost: readonly MandateEvent[];
+}
+
 export type Command =
   | ProposeCommand
   | ApproveCommand
@@ -171,7 +177,8 @@ export type Command =
   | ApproveActionCommand
   | ReserveCommand
   | SettleCommand
-  | ObserveCommand;
+  | ObserveCommand
+  | HealCommand;
 
 export interface Refusal {
   readonly refused: ControlReason;

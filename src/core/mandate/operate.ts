@@ -33,6 +33,7 @@ import { type Changed, changeOf } from './operations.ts';
 import { deny, propose } from './proposals.ts';
 import { renew } from './renew.ts';
 import { reserve, settle } from './reserve.ts';
+import { heal } from './heal.ts';
 import type { MandateState } from './record.ts';
 
 export function operate(command: Command, writing: Writing): Written {
@@ -55,6 +56,8 @@ export function operate(command: Command, writing: Writing): Written {
       return reserve(command, writing.stored);
     case 'settle':
       return settle(command, writing.stored);
+    case 'heal':
+      return heal(command, writing.stored);
   }
 }
 

@@ -1,7 +1,8 @@
 /** What checks ask: a mandate as the view has it, with what the view can prove of its age. */
 import type { MandateStore, ViewNeed } from '../../check/ports.ts';
 import type { MandateFact } from '../../core/facts.ts';
-import type { ViewProof } from '../../core/freshness.ts';
+import { type ViewProof, hasReached } from '../../core/freshness.ts';
+import type { Position } from '../../core/mandate/events.ts';
 import { type Lineage, ownOf } from '../../core/mandate/life.ts';
 import type { Reference } from '../../core/reference.ts';
 import { type Instant, type Now, elapsed } from '../../core/time.ts';
@@ -13,6 +14,10 @@ export interface ProvingParts {
   readonly sync: Sync;
   readonly now: Now;
   readonly issuer: string;
+  /** Why nothing may be decided from this store now. */
+  readonly trouble: () => string | undefined;
+  /** Why nothing that cannot be undone may be, although the view is all there is. */
+  readonly reserve: (roster: readonly string[]) => string | undefined;
 }
 
 const unreadable = (detail: string): MandateFact => ({ kind: 'unreadable', detail });
@@ -24,13 +29,19 @@ export function createProving(parts: ProvingParts): Pick<MandateStore, 'prove' |
       // An action that cannot be undone is proven from its arrival on, beside the verification of its credential.
       const begun = need.budget_ms === 0 ? sync.barrier() : undefined;
       return {
-        find: (reference) =>
-          begun === undefined ? cached(reference, need, parts) : proven(reference, begun, parts),
+        find: async (reference) => {
+          const trouble = parts.trouble();
+          if (trouble !== undefined) return unreadable(trouble);
+          return begun === undefined
+            ? cached(reference, need, parts)
+            : proven(reference, begun, need, parts);
+        },
       };
     },
     barrier: async () => {
       const answer = await sync.barrier();
-      if (!answer.ok) return { refused: answer.why };
+      const why = answer.ok ? (parts.trouble() ?? parts.reserve(answer.roster)) : answer.why;
+      if (!answer.ok || why !== undefined) return { refused: why! };
       return { source: 'barrier', position: answer.position, proven: answer.sent, latch: view.state().latch };
     },
   };
@@ -39,11 +50,14 @@ export function createProving(parts: ProvingParts): Pick<MandateStore, 'prove' |
 async function proven(
   reference: Reference,
   begun: Promise<Barriered>,
+  need: ViewNeed,
   parts: ProvingParts,
 ): Promise<MandateFact> {
   const answer = await begun;
   if (!answer.ok) return unreadable(answer.why);
-  return held(reference, answer, parts) ?? fetched(reference, parts);
+  const why = parts.reserve(answer.roster);
+  if (why !== undefined) return unreadable(why);
+  return held(reference, answer, parts) ?? fetched(reference, need, parts);
 }
 
 /** From the replica where that is recent enough; else as of now. */
@@ -52,11 +66,16 @@ async function cached(reference: Reference, need: ViewNeed, parts: ProvingParts)
   const { position, proven: proven_at, latch } = view.state();
   const lineage = view.lineage(reference.id);
   if (lineage === undefined || proven_at === undefined || position === undefined || latch !== undefined)
-    return fetched(reference, parts);
+    return fetched(reference, need, parts);
   const asHeld = found(lineage, reference, { source: 'replica', position, proven: proven_at, latch });
-  if (elapsed(proven_at, now()) <= need.budget_ms) return asHeld;
+  if (elapsed(proven_at, now()) <= need.budget_ms && isEnough(lineage, position, need)) return asHeld;
   const answer = await parts.sync.barrier();
-  return answer.ok ? (held(reference, answer, parts) ?? fetched(reference, parts)) : asHeld;
+  return answer.ok ? (held(reference, answer, parts) ?? fetched(reference, need, parts)) : asHeld;
+}
+
+/** The view has what the caller has been told of already. */
+function isEnough(lineage: Lineage, position: Position, { min_version = 0, token }: ViewNeed): boolean {
+  return ownOf(lineage).version >= min_version && (token === undefined || hasReached(position, token));
 }
 
 type Proof = Extract<Barriered, { ok: true }>;
@@ -76,12 +95,14 @@ function found(lineage: Lineage, { issuer }: Reference, proof: ViewProof): Manda
 }
 
 /** Brought along by a barrier of its own; once more where the view had moved on too far meanwhile. */
-async function fetched(reference: Reference, parts: ProvingParts): Promise<MandateFact> {
+async function fetched(reference: Reference, need: ViewNeed, parts: ProvingParts): Promise<MandateFact> {
   const { id, issuer } = reference;
   if (issuer !== parts.issuer) return { kind: 'absent' };
   for (let attempt = 0; attempt < 3; attempt += 1) {
     const answer = await parts.sync.barrier(id);
     if (!answer.ok) return unreadable(answer.why);
+    const why = need.budget_ms === 0 ? parts.reserve(answer.roster) : undefined;
+    if (why !== undefined) return unreadable(why);
     const came = answer.read.get(id);
     if (came === 'absent') return { kind: 'absent' };
     if (came === 'corrupt') return unreadable('the record does not verify');

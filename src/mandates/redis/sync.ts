@@ -3,6 +3,7 @@
  * proves it as of now. Each has a connection of its own, so that none waits for another.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { BarrierObserver } from '../../check/ports.ts';
 import type { Position } from '../../core/mandate/events.ts';
 import type { Parting } from '../../core/replica.ts';
 import type { Instant, Now } from '../../core/time.ts';
@@ -16,7 +17,15 @@ import type { View } from './view.ts';
 
 /** A proof that the view was all there was at a moment since it was asked for, or why there is none. */
 export type Barriered =
-  | { readonly ok: true; readonly sent: Instant; readonly position: Position; readonly read: ReadonlyMap<string, Found> }
+  | {
+      readonly ok: true;
+      readonly sent: Instant;
+      readonly position: Position;
+      /** What came of the mandates that were to be brought along. */
+      readonly read: ReadonlyMap<string, Found>;
+      /** Sidecars that have yet to say what they remember. */
+      readonly roster: readonly string[];
+    }
   | { readonly ok: false; readonly why: string };
 
 export type Found = 'held' | 'absent' | 'corrupt' | 'unread';
@@ -37,10 +46,8 @@ export interface SyncParts {
   /** Makes itself known to a server that is not the one before. */
   readonly arrive: (link: Link) => Promise<boolean>;
   /** Told of each heartbeat that was answered. */
-  readonly onBeat: (read: Extract<Read, { kind: 'ok' }>, at: Instant) => void;
-  /** Told of each barrier: how long it took, and how many it was for. */
-  readonly onBarrier: (joined: number, duration_ms: number) => void;
-  readonly complain: (what: string) => void;
+  readonly onBeat: (read: Extract<Read, { kind: 'ok' }>) => void;
+  readonly onBarrier: BarrierObserver;
 }
 
 export interface Sync {
@@ -60,29 +67,22 @@ const TAIL_BLOCK_MS = 5000;
 const TAIL_RETRY_MS = 100;
 
 export function createSync(parts: SyncParts): Sync {
-  const { links, view, now } = parts;
+  const { links, now } = parts;
   const stopping = new AbortController();
   let joined = 0;
   const slots: Slots<string, Barriered> = createSlots(
     async (wanted) => {
       const [began, waiting] = [now(), joined];
       const answer = await barrier(parts, wanted);
-      parts.onBarrier(waiting, now().mono_ms - began.mono_ms);
+      parts.onBarrier(waiting, now().mono_ms - began.mono_ms, answer.ok ? 'ok' : 'refused');
       return answer;
     },
     (waiting) => (joined = waiting),
   );
-  const beat = async (): Promise<boolean> => {
-    const [sent, asked] = [now(), view.state().position];
-    const read = await readFrom(links.beat, parts, parts.row(), []);
-    if (read.kind !== 'ok' || asked === undefined) return false;
-    view.feed({ kind: 'proof', sent, asked, head: read.head, missing: read.entries });
-    parts.onBeat(read, now());
-    return true;
-  };
+  const beats: Slots<never, boolean> = createSlots(() => beatOnce(parts));
   const beating = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
-      await beat();
+      await beats.ask();
       await pause(BEAT_MS, stopping.signal);
     }
   };
@@ -95,7 +95,7 @@ export function createSync(parts: SyncParts): Sync {
   let running: readonly Promise<void>[] = [];
   return {
     barrier: (id) => slots.ask(id),
-    beat,
+    beat: () => beats.ask(),
     start: () => {
       running = [beating(), tailing()];
     },
@@ -105,6 +105,17 @@ export function createSync(parts: SyncParts): Sync {
       await Promise.all(running);
     },
   };
+}
+
+/** Says that this sidecar lives, and learns whether the view is all there is. */
+async function beatOnce(parts: SyncParts): Promise<boolean> {
+  const { links, view, now } = parts;
+  const [sent, asked] = [now(), view.state().position];
+  const read = await readFrom(links.beat, parts, parts.row(), []);
+  if (read.kind !== 'ok' || asked === undefined) return false;
+  view.feed({ kind: 'proof', sent, asked, head: read.head, missing: read.entries });
+  parts.onBeat(read);
+  return true;
 }
 
 /** Ends early, and without a word, when all is stopped. */
@@ -131,7 +142,7 @@ async function barrier(parts: SyncParts, wanted: ReadonlySet<string>): Promise<B
     if (position!.seq < answer.head.seq) continue;
     for (const [index, id] of ids.entries()) read.set(id, load(view, answer.head, answer.cells[index]));
     ahead = ahead.slice(MOST_WANTED);
-    if (ahead.length === 0) return { ok: true, sent, position: position!, read };
+    if (ahead.length === 0) return { ok: true, sent, position: position!, read, roster: answer.roster };
   }
 }
 

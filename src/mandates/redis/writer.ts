@@ -28,6 +28,8 @@ export type Outcome = Committed | ({ readonly ok: false } & Refusal);
 export interface WriterParts extends BatchParts {
   readonly link: Link;
   readonly now: Now;
+  /** The epoch ends with what is appended. */
+  readonly ends_epoch?: boolean;
   /** The last position that this process knows of. */
   readonly position: () => Position | undefined;
   /** Brings cells from the primary; undefined where it does not answer. */
@@ -213,7 +215,7 @@ class Attempt {
       const reply: Reply =
         run === undefined
           ? { ok: false, why: 'there is no connection', may_have_run: false }
-          : await link.script('append', names, [run, since.epoch, again, '0', ...args]);
+          : await link.script('append', names, [run, since.epoch, again, this.#parts.ends_epoch === true ? '1' : '0', ...args]);
       if (reply.ok || (!reply.may_have_run && again === '')) return reply;
       again = String(since.seq);
       if (now().mono_ms > until_ms) return { ok: false, why: 'the outcome is unknown', may_have_run: true };

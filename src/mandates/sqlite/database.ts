@@ -49,11 +49,18 @@ export interface OpenDatabase {
 }
 
 export function openDatabase(file: string, issuer: string): OpenDatabase {
+  return openHardened(file, (db) => {
+    initialise(db, issuer);
+    return { db, head: verifyChain(db) };
+  });
+}
+
+/** A file that is this process's alone and keeps what it has confirmed; `begin` looks at what is in it. */
+export function openHardened<T>(file: string, begin: (db: DatabaseSync) => T): T {
   const db = open(file);
   try {
     harden(db);
-    initialise(db, issuer);
-    return { db, head: verifyChain(db) };
+    return begin(db);
   } catch (error) {
     db.close();
     throw asRefusal(error, file);
@@ -91,7 +98,7 @@ function asRefusal(error: unknown, file: string): Error {
   return new StoreRefusal(`the store \`${file}\` cannot be used: ${cause}`);
 }
 
-function value(db: DatabaseSync, sql: string): unknown {
+export function value(db: DatabaseSync, sql: string): unknown {
   const row = db.prepare(sql).get();
   return row === undefined ? undefined : Object.values(row)[0];
 }

@@ -16,10 +16,10 @@ import type {
   WriteResult,
 } from '../../check/ports.ts';
 import { lineageOf } from '../../core/mandate/life.ts';
-import type { Now } from '../../core/time.ts';
+import { type Now, elapsed } from '../../core/time.ts';
 import { type Follower, createFollower } from '../follower.ts';
 import { type Pager, createPager, createdSeq } from '../list.ts';
-import { type Calls, createCalls } from './calls.ts';
+import { type Calls, createCalls } from '../calls.ts';
 import type { FromWriter, ToWriter, WriterOptions, WriterResult } from './protocol.ts';
 
 export interface SqliteOptions {
@@ -195,6 +195,25 @@ function storeOf({ follower, listeners, health, ask, close }: Writer, { now }: S
       Promise.resolve({ ok: true, page: listHeld(follower, createPager(filter, paging, at)) }),
     entriesAfter: async (after, limit) =>
       (await ask((call) => ({ kind: 'entries', call, after, limit }))) as LogPage,
+    unsafe: () => [],
+    fleet: () => {
+      const { position } = follower.state();
+      const { epoch, seq } = position!;
+      const own = { id: 'embedded', is_self: true, version: '', epoch, seq, lag: 0, silent_ms: 0 };
+      return Promise.resolve({ ok: true, lease_ms: 0, head: position!, members: [own] });
+    },
+    figures: () => {
+      const { position, proven, latch } = follower.state();
+      return {
+        position,
+        age_ms: proven === undefined ? undefined : elapsed(proven, now()),
+        latch,
+        held: follower.size(),
+        outbox: undefined,
+        tail_lag: undefined,
+        sidecars: 1,
+      };
+    },
     onCommit: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);

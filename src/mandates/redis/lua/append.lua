@@ -7,7 +7,8 @@
 --       number of entries; for each: nonce, event
 --       operations, until the end: name, number of the entry, number of the cell, two arguments
 --
--- Answers {OK, first seq, prev of the first, epoch, head seq, head eid} or {MOVED, {number, cell} ...}, or why not.
+-- Answers {OK, first seq, prev of the first, epoch of the entries, head seq, head eid}, {MOVED, {number, cell} ...}, or
+-- why not.
 --CELLS
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'eid', 'run', 'floor')
 local epoch, seq, eid = head[1], head[2], head[3]
@@ -89,7 +90,6 @@ while at <= #ARGV do
 end
 -- Last: what comes after a heal is told from what came before it (design/3, Failover).
 if ARGV[4] == '1' then
-  epoch = string.format('%.0f', tonumber(epoch) + 1)
-  redis.call('HSET', KEYS[1], 'epoch', epoch)
+  redis.call('HSET', KEYS[1], 'epoch', string.format('%.0f', tonumber(epoch) + 1))
 end
 return { 'OK', first, before, epoch, seq, eid }

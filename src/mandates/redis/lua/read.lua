@@ -24,7 +24,7 @@ if ARGV[3] ~= '' then
   if own < tonumber(head[5]) then return { 'GAP', epoch, seq, eid } end
   if own == 0 then
     if head[6] ~= ARGV[4] then return { 'FORK', epoch, seq, eid } end
-    entries = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', ARGV[5])
+    entries = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', ARGV[5]) or {}
   elseif ARGV[3] == seq then
     if eid ~= ARGV[4] then return { 'FORK', epoch, seq, eid } end
   else

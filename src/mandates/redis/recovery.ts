@@ -1,0 +1,135 @@
+/**
+ * What is done when the log is not the one that the view came from (design/3, Failover): what was lost of it is said
+ * again, and the view begins anew. Nothing is decided meanwhile.
+ */
+import type { LogEntry, Position } from '../../core/mandate/events.ts';
+import type { Party } from '../../core/mandate/record.ts';
+import type { Now } from '../../core/time.ts';
+import type { Ending, Outbox } from '../outbox/outbox.ts';
+import { isEnding } from '../../core/mandate/heal.ts';
+import type { StreamEntry } from './chain.ts';
+import { readEntry } from './chain.ts';
+import type { Keys } from './keys.ts';
+import type { Link } from './link.ts';
+import { type Read, readReply } from './replies.ts';
+import { type WriterParts, createWriter } from './writer.ts';
+
+export interface RecoveryParts {
+  readonly link: Link;
+  readonly keys: Keys;
+  readonly outbox: Pick<Outbox, 'endings'>;
+  readonly writer: Omit<WriterParts, 'position' | 'held' | 'onAppended' | 'ends_epoch'>;
+  readonly by: Party;
+  readonly now: Now;
+}
+
+export type Recovered =
+  | { readonly ok: true; readonly head: Position; readonly floor: number; readonly said_again: number }
+  | { readonly ok: false; readonly why: string };
+
+/** Compares a position, and what was applied up to it, with the log as it is now; says again what it has lost. */
+export async function recover(
+  position: Position,
+  recent: readonly LogEntry[],
+  parts: RecoveryParts,
+): Promise<Recovered> {
+  const found = await look(undefined, parts);
+  if (found.kind !== 'ok') return { ok: false, why: reasonOf(found) };
+  const own = await look(position, parts);
+  if (own.kind === 'ok') return begun(found, 0);
+  if (own.kind !== 'parted') return { ok: false, why: reasonOf(own) };
+  if (own.latch === 'GAP' && found.floor <= position.seq)
+    return { ok: false, why: 'entries of the log are gone that nobody has trimmed' };
+  if (own.latch !== 'GAP' && own.latch !== 'FORK' && own.latch !== 'EPOCH')
+    return { ok: false, why: reasonOf(own) };
+  const lost = await lostOf(recent, found.floor, parts);
+  if (lost === undefined) return { ok: false, why: 'the log cannot be read' };
+  return sayAgain(lost, found.head, own.latch === 'FORK', parts);
+}
+
+function begun({ head, floor }: Extract<Read, { kind: 'ok' }>, said_again: number): Recovered {
+  return { ok: true, head, floor, said_again };
+}
+
+function reasonOf(read: Exclude<Read, { kind: 'ok' }>): string {
+  return read.kind === 'run' ? 'the server has changed' : `the store says ${read.latch}`;
+}
+
+/** The head as it is, or what the server says of a position. */
+async function look(position: Position | undefined, { link, keys }: RecoveryParts): Promise<Read> {
+  const run = link.run();
+  if (run === undefined) return { kind: 'run' };
+  const from = position === undefined ? ['', '', ''] : [position.epoch, position.seq, position.eid];
+  const names = [keys.head, keys.log, keys.fleet, keys.roster];
+  const reply = await link.script('read', names, [run, ...from, 0, '', '']);
+  return reply.ok ? readReply(reply.value) : { kind: 'run' };
+}
+
+const CHUNK = 64;
+
+/**
+ * Entries that were applied here and are not in the log, oldest first. Behind one that is there, all are (L2), so they
+ * are looked up from the last one back.
+ */
+async function lostOf(
+  recent: readonly LogEntry[],
+  floor: number,
+  parts: RecoveryParts,
+): Promise<readonly LogEntry[] | undefined> {
+  const applied = await missing(async (before) => {
+    const from = recent.findLastIndex(({ seq }) => seq < before) + 1;
+    return recent.slice(Math.max(0, from - CHUNK), from).toReversed();
+  }, parts);
+  const remembered = await missing((before) => parts.outbox.endings(before, CHUNK), parts);
+  if (applied === undefined || remembered === undefined) return undefined;
+  // What was trimmed before it was applied here may have been narrowed by others since; an end counts for ever.
+  const known = applied.filter(({ seq, event }) => seq > floor || isEnding(event));
+  const all = new Map([...known, ...remembered].map((entry) => [entry.eid, entry]));
+  return [...all.values()].toSorted((a, b) => a.seq - b.seq);
+}
+
+/** `page` answers entries before a place, the latest first. */
+async function missing(
+  page: (before: number) => Promise<readonly (LogEntry | Ending)[]>,
+  { link, keys }: RecoveryParts,
+): Promise<readonly LogEntry[] | undefined> {
+  const lost: LogEntry[] = [];
+  for (let before = Number.MAX_SAFE_INTEGER; ;) {
+    const entries = await page(before);
+    const replies = await Promise.all(
+      entries.map(({ seq }) => link.call('XRANGE', keys.log, `${seq}-0`, `${seq}-0`)),
+    );
+    for (const [index, entry] of entries.entries()) {
+      const reply = replies[index]!;
+      if (!reply.ok) return undefined;
+      const [there] = reply.value as readonly StreamEntry[];
+      if (there !== undefined && readEntry(there)?.eid === entry.eid) return lost;
+      lost.push(entry);
+    }
+    if (entries.length < CHUNK) return lost;
+    before = entries.at(-1)!.seq;
+  }
+}
+
+async function sayAgain(
+  lost: readonly LogEntry[],
+  head: Position,
+  ends_epoch: boolean,
+  parts: RecoveryParts,
+): Promise<Recovered> {
+  if (lost.length > 0 || ends_epoch) {
+    const writer = createWriter({
+      ...parts.writer,
+      position: () => head,
+      held: () => undefined,
+      onAppended: () => Promise.resolve(),
+      ends_epoch,
+    });
+    const events = lost.map(({ event }) => event);
+    const command = { kind: 'heal', lost: events, by: parts.by, at_ms: parts.now().wall_ms } as const;
+    const { outcome } = await writer.write(command, true);
+    if (!outcome.ok) return { ok: false, why: outcome.detail };
+  }
+  const found = await look(undefined, parts);
+  return found.kind === 'ok' ? begun(found, lost.length) : { ok: false, why: reasonOf(found) };
+}
