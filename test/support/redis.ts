@@ -12,7 +12,7 @@ export interface RedisOptions {
   /** Default: one that is free. */
   readonly port?: number;
   /** It is ready when its link to that primary is up. */
-  readonly replica_of?: { readonly port: number };
+  readonly replica_of?: Pick<RedisAddress, 'port' | 'password'>;
   /** Over the defaults below; with `requirepass`, `call` says the password. */
   readonly config?: RedisConfig;
   /** A folder that stays; default: one that goes with the server. */
@@ -33,7 +33,10 @@ export interface RedisServer extends RedisAddress {
   readonly isAlive: () => boolean;
   /** When the process that runs now has ended, as it does when its disk fails. */
   readonly gone: () => Promise<void>;
-  /** One command over a connection of its own, without a client library. */
+  /**
+   * One command over a connection of its own, without a client library. What looks back at its connection, as `WAIT` and
+   * `EXEC` do, needs `connectRedis`.
+   */
   readonly call: (...args: readonly Argument[]) => Promise<Reply>;
   readonly freeze: () => void;
   readonly thaw: () => void;
@@ -60,10 +63,15 @@ const ready_within_ms = 15_000;
 
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
   const { replica_of, config } = options;
-  const replica = replica_of && { replicaof: `127.0.0.1 ${replica_of.port}` };
-  const server = await startServer('redis', { ...safe, ...replica, ...config }, options);
+  const server = await startServer('redis', { ...safe, ...replicaOf(replica_of), ...config }, options);
   if (replica_of) await stopUnless(server, () => untilLinked(server));
   return server;
+}
+
+function replicaOf(primary: RedisOptions['replica_of']): RedisConfig {
+  if (!primary) return {};
+  const { port, password } = primary;
+  return { replicaof: `127.0.0.1 ${port}`, ...(password !== undefined && { masterauth: password }) };
 }
 
 /** A server of either kind; `config` comes after what every server of a test has. */

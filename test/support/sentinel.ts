@@ -18,6 +18,8 @@ export interface Sentinels {
   readonly servers: readonly RedisServer[];
   /** Where the first that answers sees the primary. */
   readonly primaryPort: () => Promise<number>;
+  /** When all that answer see the primary there. */
+  readonly untilPrimary: (server: RedisAddress) => Promise<void>;
   readonly stop: () => Promise<void>;
 }
 
@@ -41,7 +43,13 @@ export async function startSentinels(
     await stop();
     throw error;
   }
-  return { name, servers, primaryPort: () => askPrimaryPort(servers, name), stop };
+  return {
+    name,
+    servers,
+    primaryPort: async () => Promise.any(askPrimaryPorts(servers, name)),
+    untilPrimary: ({ port }) => untilPrimary(servers, name, port),
+    stop,
+  };
 }
 
 function monitor(name: string, count: number, primary: RedisAddress, options: SentinelOptions): RedisConfig {
@@ -68,7 +76,18 @@ function pairs(reply: Reply): Readonly<Record<string, Reply>> {
   return Object.fromEntries(flat.flatMap((key, at) => (at % 2 === 0 ? [[key, flat[at + 1]!]] : [])));
 }
 
-async function askPrimaryPort(servers: readonly RedisServer[], name: string): Promise<number> {
-  const asked = servers.map((server) => server.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name));
-  return Number(((await Promise.any(asked)) as Reply[])[1]);
+async function untilPrimary(servers: readonly RedisServer[], name: string, port: number): Promise<void> {
+  const agree = async () => {
+    const asked = await Promise.allSettled(askPrimaryPorts(servers, name));
+    const seen = asked.filter((each) => each.status === 'fulfilled').map((each) => each.value);
+    return seen.length > 0 && seen.every((each) => each === port);
+  };
+  await until(agree, () => servers.some((server) => server.isAlive()));
+}
+
+function askPrimaryPorts(servers: readonly RedisServer[], name: string): readonly Promise<number>[] {
+  return servers.map(async (server) => {
+    const reply = await server.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name);
+    return Number((reply as Reply[])[1]);
+  });
 }

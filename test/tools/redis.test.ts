@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { certify } from '../support/certificate.ts';
 import { type Clock, createClock } from '../support/clock.ts';
 import { failDisk, underFailingDisk } from '../support/disk.ts';
+import { type FaultProxy, createFaultProxy } from '../support/fault-proxy.ts';
 import { type RedisOptions, type RedisServer, startRedis } from '../support/redis.ts';
 import { ReplyError, callRedis, connectRedis } from '../support/resp.ts';
 import { startSentinels } from '../support/sentinel.ts';
@@ -58,8 +59,9 @@ describe('a redis server', () => {
     close();
   });
 
-  test('has the settings it was given, also a password', async () => {
+  test('has the settings it was given, also a password that its replica says', async () => {
     const server = await started({ config: { requirepass: 'secret', appendfsync: 'everysec' } });
+    await started({ replica_of: server });
     expect(await server.call('CONFIG', 'GET', 'appendfsync')).toEqual(['appendfsync', 'everysec']);
     expect(await server.call('CONFIG', 'GET', 'save')).toEqual(['save', '']);
     await expect(callRedis({ port: server.port }, ['PING'])).rejects.toThrow('NOAUTH');
@@ -79,8 +81,10 @@ describe('a redis server', () => {
     const server = await started({ tls });
     const replica = await started({ tls, replica_of: server });
     expect(server.url).toBe(`rediss://127.0.0.1:${server.port}`);
-    await server.call('SET', 'key', 'value');
-    expect(await server.call('WAIT', 1, 2000)).toBe(1);
+    const { call, close } = await connectRedis(server);
+    await call('SET', 'key', 'value');
+    expect(await call('WAIT', 1, 2000)).toBe(1);
+    close();
     expect(await replica.call('GET', 'key')).toBe('value');
     await expect(callRedis({ port: server.port }, ['PING'])).rejects.toThrow();
   });
@@ -97,14 +101,10 @@ describe('sentinels', () => {
     const sentinels = await startSentinels(3, primary, { replicas: 1 });
     onTestFinished(sentinels.stop);
     expect(await sentinels.primaryPort()).toBe(primary.port);
-    await replica.call('SET', 'key', 'x').catch((error: unknown) => {
-      expect(String(error)).toContain('READONLY');
-    });
+    await expect(replica.call('SET', 'key', 'x')).rejects.toThrow('READONLY');
     await primary.kill();
-    let seen = primary.port;
-    const look = setInterval(() => void sentinels.primaryPort().then((port) => (seen = port)), 50);
-    await waitUntil('the replica is the primary', () => seen === replica.port);
-    clearInterval(look);
+    await sentinels.untilPrimary(replica);
+    expect(await sentinels.primaryPort()).toBe(replica.port);
     expect(await replica.call('SET', 'key', 'y')).toBe('OK');
   });
 });
@@ -196,6 +196,39 @@ describe('a clock that jumps', () => {
     expect(await offset()).toBeCloseTo(-60, 0);
     child.kill('SIGKILL');
     await gone;
+  });
+});
+
+describe('a network with faults', () => {
+  async function throughProxy(): Promise<{ server: RedisServer; proxy: FaultProxy }> {
+    const server = await started();
+    const proxy = await createFaultProxy({ target_port: server.port });
+    onTestFinished(proxy.close);
+    return { server, proxy };
+  }
+
+  test('a write is done whose reply was lost', async () => {
+    const { server, proxy } = await throughProxy();
+    proxy.dropReply(1, (request) => request.includes('INCR'));
+    const { call } = await connectRedis(proxy);
+    expect(await call('PING')).toBe('PONG');
+    await expect(call('INCR', 'key')).rejects.toThrow();
+    expect(await server.call('GET', 'key')).toBe('1');
+    expect(await callRedis(proxy, ['INCR', 'key'])).toBe(2);
+  });
+
+  test('a replica behind it falls back and catches up', async () => {
+    const { server, proxy } = await throughProxy();
+    const replica = await started({ replica_of: proxy });
+    const { call, close } = await connectRedis(server, 15_000);
+    proxy.blackhole('to_client');
+    await call('SET', 'key', 'value');
+    expect(await call('WAIT', 1, 200)).toBe(0);
+    expect(await replica.call('GET', 'key')).toBeNull();
+    await proxy.heal();
+    expect(await call('WAIT', 1, 10_000)).toBe(1);
+    expect(await replica.call('GET', 'key')).toBe('value');
+    close();
   });
 });
 
