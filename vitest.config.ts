@@ -1,7 +1,12 @@
 import { defineConfig } from 'vitest/config';
 
 // `core` needs npm alone; `wire` needs what `test/tools/bring.ts` has brought: real servers, and real faults for them.
-const wire = ['test/wire/**/*.test.ts', 'test/redis/**/*.test.ts', 'test/tools/**/*.test.ts', 'test/**/*-build.test.ts'];
+const wire = [
+  'test/wire/**/*.test.ts',
+  'test/redis/**/*.test.ts',
+  'test/tools/**/*.test.ts',
+  'test/**/*-build.test.ts',
+];
 
 export default defineConfig({
   test: {

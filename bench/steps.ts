@@ -95,7 +95,6 @@ async function build(policies: string, folder: string) {
   const metrics = createMetrics({
     version: 'bench',
     policy_revision: () => 'bench',
-    store: store.health,
     keys_away: () => [],
   });
   let sequence = 0;

@@ -12,7 +12,7 @@ export function complain(what: string): never {
 }
 
 export async function openStore(path: string): Promise<MandateStore> {
-  const opened = await openSqliteStore({ path, issuer: MANDATES, now, complain });
+  const opened = await openSqliteStore({ path, issuer: MANDATES, version: 'test', now, complain });
   if (!opened.ok) throw new Error(opened.error);
   return opened.store;
 }

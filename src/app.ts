@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { openDecisionLog } from './audit/decision-log.ts';
 import { createMetrics } from './audit/metrics.ts';
 import { createCheck } from './check/check.ts';
+import type { BarrierObserver } from './check/ports.ts';
 import type { Config } from './config.ts';
 import { type ActionsOptions, emptyActions, readActions } from './actions-file.ts';
 import type { ActionTable } from './core/action-table.ts';
@@ -21,9 +22,11 @@ import { createAccess } from './http/access.ts';
 import { createCheckListener } from './http/check-listener.ts';
 import { createControlListener } from './http/control-listener.ts';
 import { createIds } from './ids.ts';
+import { openRedisStore } from './mandates/redis/store.ts';
 import { openSqliteStore } from './mandates/sqlite/store.ts';
 import { readOperatorToken } from './operator-token.ts';
 import { ConfigurationError, readBounded } from './reading.ts';
+import { redisOptions } from './redis-options.ts';
 
 export interface AppParts {
   readonly version: string;
@@ -49,9 +52,23 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
   const people = issuersOf(config.control.issuers, 'control.issuers', parts);
   const control = controlOf(config);
   const log = openLog(config.log.decisions);
-  const opened = await openSqliteStore({ path: config.store.path, issuer: config.issuer, now, complain });
+  const away = () =>
+    [...issuers.values(), ...people.values()].map(({ name, keys }) => ({
+      name,
+      trouble: keys.trouble(now()),
+    }));
+  const metrics = createMetrics({
+    version,
+    policy_revision: () => policies.set.revision,
+    keys_away: () =>
+      [...Map.groupBy(away(), ({ name }) => name)].map(([name, of]) => {
+        return { name, away: of.some(({ trouble }) => trouble !== undefined) };
+      }),
+  });
+  const opened = await openStore(config, parts, metrics.barrier);
   if (!opened.ok) throw new ConfigurationError([`store: ${opened.error}`]);
   const { store } = opened;
+  metrics.watch(store);
 
   const { clock_tolerance_s } = config;
   const access = createAccess({
@@ -69,20 +86,6 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
   });
   const ids = createIds();
   const settings = settingsOf(config);
-  const away = () =>
-    [...issuers.values(), ...people.values()].map(({ name, keys }) => ({
-      name,
-      trouble: keys.trouble(now()),
-    }));
-  const metrics = createMetrics({
-    version,
-    policy_revision: () => policies.set.revision,
-    store: store.health,
-    keys_away: () =>
-      [...Map.groupBy(away(), ({ name }) => name)].map(([name, of]) => {
-        return { name, away: of.some(({ trouble }) => trouble !== undefined) };
-      }),
-  });
   let sequence = 0;
   const check = createCheck({
     credentials: createCredentials({ issuers, clock_tolerance_s }),
@@ -121,6 +124,7 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
       ids,
       policy_revision: () => policies.set.revision,
       clock_tolerance_ms: settings.clock_tolerance_ms,
+      acknowledge: config.store.engine === 'redis' ? config.store.acknowledge : 'durable',
       written: metrics.written,
       store_health: store.health,
       isShuttingDown: parts.isShuttingDown,
@@ -138,6 +142,27 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
       log.close();
     },
   };
+}
+
+function openStore(config: Config, { version, now, complain }: AppParts, onBarrier: BarrierObserver) {
+  const { store, issuer, budgets } = config;
+  if (store.engine === 'sqlite') return openSqliteStore({ path: store.path, issuer, version, now, complain });
+  const { tenant, outbox, working_set, keep_entries, unsafe_store, assume } = store;
+  return openRedisStore({
+    redis: redisOptions(store),
+    tenant,
+    issuer,
+    version,
+    outbox,
+    working_set,
+    keep_entries,
+    lease_ms: Math.max(budgets.consequential_read, budgets.consequential_write),
+    unsafe_store,
+    assume,
+    now,
+    onBarrier,
+    complain,
+  });
 }
 
 function actionsOf(config: Config): { readonly table: ActionTable; readonly text: string } {

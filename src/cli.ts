@@ -1,6 +1,6 @@
 /** The command line. Exit 0: yes; 1: no; 2: could not tell. */
 import { parseArgs } from 'node:util';
-import { CommandFailed, mandateCommand } from './mandate-command.ts';
+import { CommandFailed, fleetCommand, mandateCommand } from './mandate-command.ts';
 import { dev } from './dev.ts';
 import { VERSION, checkConfiguration, serve } from './main.ts';
 import { ConfigurationError } from './reading.ts';
@@ -26,7 +26,9 @@ const USAGE = `mandated ${VERSION}: is the credential usable, the mission still 
       renew [--intent FILE] [--authorization-details FILE]
       complete                            revoke
 
-Options of \`mandate\`:
+  mandated fleet                       the sidecars that share the store, and how far each has come
+
+Options of \`mandate\` and \`fleet\`:
   --control URL       the control listener: http://127.0.0.1:9192, https://…, or unix:PATH
   --token-file FILE   the operator token (default: as --config says, else data/control-token)
   --config FILE       read both from a configuration
@@ -111,6 +113,8 @@ async function run(argv: readonly string[]): Promise<number> {
       return report(await checkConfiguration(values.config ?? 'mandated.yaml'));
     case 'mandate':
       return mandateCommand(rest, values);
+    case 'fleet':
+      return fleetCommand(values);
     default:
       throw new CommandFailed(2, `\`${command}\` is not a command\n\n${USAGE}`);
   }

@@ -90,6 +90,45 @@ const credential = z.strictObject({
   token_types: z.array(z.string().min(1).toLowerCase()).min(1).default(['at+jwt']),
 });
 
+const sqlite = z.strictObject({ engine: z.literal('sqlite'), path: path.default('data') });
+
+const REDIS_URL = /^rediss?:\/\/[\x21-\x7e]+$/;
+
+const redis = z.strictObject({
+  engine: z.literal('redis'),
+  url: z
+    .string()
+    .max(512)
+    .regex(REDIS_URL, 'expected `redis://…` or `rediss://…`')
+    .refine((text) => URL.canParse(text), 'expected `redis://…` or `rediss://…`'),
+  /** Asked where the primary is; the host of `url` is then the name that they know it by. */
+  sentinels: z
+    .array(z.string().regex(/^[^\s:]+:\d{1,5}$/, 'expected `HOST:PORT`'))
+    .min(1)
+    .optional(),
+  password_file: path.optional(),
+  /** Certificate authorities of the server, PEM; default: those of the machine. */
+  ca: path.optional(),
+  tenant: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{1,64}$/, 'expected letters, digits, `.`, `_` or `-`, at most 64')
+    .default('default'),
+  acknowledge: z.enum(['applied', 'durable', 'enforced']).default('durable'),
+  outbox: path.default('data/outbox'),
+  unsafe_store: z.boolean().default(false),
+  assume: z
+    .array(z.string().regex(/^\S+( \S+)+$/, 'expected what is vouched for, such as `appendfsync always`'))
+    .default([]),
+  working_set: z.int().min(1).max(10_000_000).default(10_000),
+  keep_entries: z.int().min(1000).max(1_000_000_000).default(100_000),
+});
+
+/** The embedded engine is the default; an unknown one is named. */
+function withEngine(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || 'engine' in value) return value;
+  return { engine: 'sqlite', ...value };
+}
+
 const file = z.strictObject({
   issuer: url,
   check: z
@@ -115,14 +154,7 @@ const file = z.strictObject({
       token_file: path.optional(),
     })
     .prefault({}),
-  store: z
-    .strictObject({
-      engine: z
-        .literal('sqlite', 'expected `sqlite`: no other engine is served by this version')
-        .default('sqlite'),
-      path: path.default('data'),
-    })
-    .prefault({}),
+  store: z.preprocess(withEngine, z.discriminatedUnion('engine', [sqlite, redis])).prefault({}),
   budgets: z
     .strictObject({
       consequential_read: budget(60_000, '60s').prefault('60s'),
@@ -164,6 +196,7 @@ export function readConfig(name: string, options: ConfigOptions): Config {
     ...credentialProblems(parsed.credentials, 'credentials', options),
     ...credentialProblems(parsed.control.issuers, 'control.issuers', options),
     ...realmProblems(parsed),
+    ...storeProblems(parsed.store),
   ];
   if (problems.length > 0) throw new ConfigurationError(problems.map((problem) => `${name}: ${problem}`));
   return deepFreeze(withPaths(parsed, dirname(resolve(name))));
@@ -182,6 +215,15 @@ function withPaths(config: FileConfig, base: string): Config {
     own.kind === 'unix' ? { kind: 'unix', path: at(own.path) } : own;
   const keysAt = (each: FileConfig['credentials'][number]) =>
     'file' in each.jwks ? { ...each, jwks: { file: at(each.jwks.file) } } : each;
+  const storeAt = (own: FileConfig['store']): FileConfig['store'] =>
+    own.engine === 'sqlite'
+      ? { ...own, path: at(own.path) }
+      : {
+          ...own,
+          outbox: at(own.outbox),
+          ...maybe('password_file', own.password_file),
+          ...maybe('ca', own.ca),
+        };
   const { check, control, store, policies, log } = config;
   const { tls: checkTls, ...checkRest } = check;
   const { tls: controlTls, ...controlRest } = control;
@@ -193,9 +235,11 @@ function withPaths(config: FileConfig, base: string): Config {
       ...tlsAt(controlTls),
       listen: listenAt(control.listen),
       issuers: control.issuers.map(keysAt),
-      token_file: at(control.token_file ?? `${store.path}/control-token`),
+      token_file: at(
+        control.token_file ?? `${store.engine === 'sqlite' ? store.path : 'data'}/control-token`,
+      ),
     },
-    store: { ...store, path: at(store.path) },
+    store: storeAt(store),
     credentials: config.credentials.map(keysAt),
     actions_file: {
       path: at(config.actions ?? 'policies/actions.yaml'),
@@ -224,6 +268,25 @@ function listenProblems(config: FileConfig): string[] {
       `${name}.listen: plaintext is for loopback and unix sockets only: give \`${name}.tls\`, or listen on 127.0.0.1`,
     ];
   });
+}
+
+/** What travels to the store is who may do what: in the clear it stays on this machine. */
+function storeProblems(store: FileConfig['store']): string[] {
+  if (store.engine === 'sqlite') return [];
+  const { protocol, hostname, password } = new URL(store.url);
+  const hosts = store.sentinels?.map((each) => each.slice(0, each.lastIndexOf(':'))) ?? [hostname];
+  const isPrivate = hosts.every((host) => isLoopback(host.replaceAll(/^\[|\]$/g, '')));
+  return [
+    ...(protocol === 'rediss:' || isPrivate || store.assume.includes('private network')
+      ? []
+      : [
+          'store.url: `redis://` is for loopback only: use `rediss://`, or vouch for it with `assume: ["private network"]`',
+        ]),
+    ...(password !== '' && store.password_file !== undefined
+      ? ['store.password_file: the password stands in `store.url` already']
+      : []),
+    ...(protocol === 'redis:' && store.ca !== undefined ? ['store.ca: `redis://` is not TLS'] : []),
+  ];
 }
 
 export function isLoopback(host: string): boolean {

@@ -10,6 +10,7 @@ import type { MandateRecord } from './core/mandate/record.ts';
 import {
   type Paint,
   showDifference,
+  showFleet,
   showEvent,
   showHistory,
   showMandate,
@@ -110,6 +111,13 @@ export async function mandateCommand(args: readonly string[], options: Options):
   if (argument === '' && name !== 'list' && name !== 'watch')
     throw new CommandFailed(2, `\`mandate ${name}\` needs ${name === 'propose' ? 'a file' : 'an id'}`);
   process.stdout.write(await command({ client: clientOf(options), options, argument }));
+  return 0;
+}
+
+/** `mandated fleet`: the sidecars that share the log, and how far each has come. */
+export async function fleetCommand(options: Options): Promise<number> {
+  const body = await ask(clientOf(options), 'GET', '/v1/fleet');
+  process.stdout.write(options.json === true ? pretty(body) : showFleet(body, paint));
   return 0;
 }
 

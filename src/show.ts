@@ -64,6 +64,25 @@ export function showMandates(page: JsonObject, paint: Paint): string {
   return `${table(rows, paint)}${more}`;
 }
 
+/** Sidecars, with how far each has come: `self` is the one that was asked. */
+export function showFleet(page: JsonObject, paint: Paint): string {
+  const lease_ms = Number(page.lease_ms);
+  const rows = listOf(page.items).map((item) => {
+    const silent_ms = Number(member(item, 'silent_ms'));
+    const lag = Number(member(item, 'lag'));
+    return [
+      text(member(item, 'id')),
+      silent_ms > lease_ms && lease_ms > 0 ? 'gone' : 'active',
+      `at ${text(member(item, 'epoch'))}-${text(member(item, 'seq'))}`,
+      lag === 0 ? 'nothing behind' : `${lag} behind`,
+      `heard ${Math.round(silent_ms)} ms ago`,
+      `mandated ${text(member(item, 'version'))}`,
+      member(item, 'is_self') === true ? 'self' : '',
+    ];
+  });
+  return table(rows, paint);
+}
+
 /** Children below their parents, indented. */
 export function showTree(page: JsonObject, paint: Paint): string {
   const items = listOf(page.items);

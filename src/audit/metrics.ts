@@ -1,16 +1,19 @@
 /** Prometheus metrics. Labels come from closed sets only: no path, no id, no token can become one. */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
-import type { DecisionSink, StoreHealth } from '../check/ports.ts';
+import type { BarrierObserver, DecisionSink, MandateStore, StoreFigures } from '../check/ports.ts';
+import type { Latch } from '../core/replica.ts';
 
 export interface Metrics extends DecisionSink {
   readonly written: (operation: string, outcome: string) => void;
+  readonly barrier: BarrierObserver;
+  /** The store that the gauges speak of, once there is one. */
+  readonly watch: (store: Pick<MandateStore, 'health' | 'figures' | 'unsafe'>) => void;
   readonly render: () => Promise<{ readonly type: string; readonly text: string }>;
 }
 
 export interface MetricsSources {
   readonly version: string;
   readonly policy_revision: () => string;
-  readonly store: () => StoreHealth;
   /** Issuers, by name, whose keys are away. */
   readonly keys_away: () => readonly { readonly name: string; readonly away: boolean }[];
 }
@@ -49,6 +52,18 @@ export function createMetrics(sources: MetricsSources): Metrics {
     registers,
   });
   build.set({ version: sources.version, node: process.version }, 1);
+  const barriers = new Histogram({
+    name: 'mandated_barrier_duration_seconds',
+    help: 'Round trips that prove the view current, by outcome.',
+    labelNames: ['outcome'],
+    buckets: SECONDS,
+    registers,
+  });
+  const joined = new Counter({
+    name: 'mandated_barrier_checks_total',
+    help: 'Checks that a barrier was for; by the count of barriers, how many share one.',
+    registers,
+  });
   observed(registers, sources);
   return {
     write: ({ decision, duration_ms }) => {
@@ -57,6 +72,11 @@ export function createMetrics(sources: MetricsSources): Metrics {
       durations.observe({ effect }, duration_ms / 1000);
     },
     written: (operation, outcome) => writes.inc({ operation, outcome }),
+    barrier: (checks_joined, duration_ms, outcome) => {
+      barriers.observe({ outcome }, duration_ms / 1000);
+      joined.inc(checks_joined);
+    },
+    watch: (store) => watchStore(registers, store),
     render: async () => ({ type: registry.contentType, text: await registry.metrics() }),
   };
 }
@@ -74,20 +94,89 @@ function observed(registers: Registry[], sources: MetricsSources): void {
     },
   });
   new Gauge({
-    name: 'mandated_store_writable',
-    help: '1 while the store takes writes.',
-    registers,
-    collect() {
-      this.set(sources.store().ok ? 1 : 0);
-    },
-  });
-  new Gauge({
     name: 'mandated_credential_keys_away',
     help: '1 while the verification keys of an issuer are not at hand.',
     labelNames: ['issuer_name'],
     registers,
     collect() {
       for (const { name, away } of sources.keys_away()) this.set({ issuer_name: name }, away ? 1 : 0);
+    },
+  });
+}
+
+/** One gauge each; what the engine does not have is not shown. */
+const FIGURES: readonly (readonly [
+  name: string,
+  help: string,
+  of: (figures: StoreFigures) => number | undefined,
+])[] = [
+  [
+    'mandated_view_age_seconds',
+    'How old the view of mandate state is at most.',
+    ({ age_ms }) => age_ms && age_ms / 1000,
+  ],
+  ['mandated_store_epoch', 'Epoch of the log.', ({ position }) => position?.epoch],
+  ['mandated_store_position', 'Last entry of the log that was applied.', ({ position }) => position?.seq],
+  ['mandated_mandates_held', 'Mandates held in memory.', ({ held }) => held],
+  ['mandated_outbox_length', 'Ends that were asked for and are not in the log yet.', ({ outbox }) => outbox],
+  [
+    'mandated_tail_lag_entries',
+    'Entries that the last heartbeat brought before the tail did.',
+    ({ tail_lag }) => tail_lag,
+  ],
+  ['mandated_fleet_sidecars', 'Sidecars that share the log and live.', ({ sidecars }) => sidecars],
+];
+
+/** Every latch there is: a series that is not there cannot be alarmed on. */
+const LATCHES = [
+  'GAP',
+  'FORK',
+  'EPOCH',
+  'UNINITIALISED',
+  'corrupt',
+  'failed',
+] as const satisfies readonly Latch[];
+
+function watchStore(
+  registers: Registry[],
+  { health, figures, unsafe }: Pick<MandateStore, 'health' | 'figures' | 'unsafe'>,
+): void {
+  for (const [name, help, of] of FIGURES) {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        const value = of(figures());
+        if (value === undefined) this.reset();
+        else this.set(value);
+      },
+    });
+  }
+  new Gauge({
+    name: 'mandated_store_writable',
+    help: '1 while the store takes writes.',
+    registers,
+    collect() {
+      this.set(health().ok ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: 'mandated_store_unsafe',
+    help: '1 while the store is not set so that what is acknowledged stays.',
+    registers,
+    collect() {
+      this.set(unsafe().length > 0 ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: 'mandated_replica_latched',
+    help: '1 while the replica is latched, by why: nothing is decided from it.',
+    labelNames: ['latch'],
+    registers,
+    collect() {
+      const { latch } = figures();
+      for (const each of LATCHES) this.set({ latch: each }, each === latch ? 1 : 0);
     },
   });
 }

@@ -7,7 +7,7 @@ import { type Resolved, resolveReference } from '../core/reference.ts';
 import type { CheckRequest } from '../core/request.ts';
 import type { Now } from '../core/time.ts';
 import { within } from './deadline.ts';
-import type { Credentials, Ids, MandateView, Policies, Proving } from './ports.ts';
+import type { Credentials, Ids, MandateView, Policies, Proving, ViewNeed } from './ports.ts';
 
 export interface Gathering {
   readonly credentials: Credentials;
@@ -29,9 +29,7 @@ export async function gather(request: CheckRequest, action: Action, parts: Gathe
   const budget_ms = budgetOf(action.class, parts.settings.budgets);
   const isReadable = action.fault?.reason !== 'malformed_request';
   const proving =
-    isReadable && budget_ms !== undefined
-      ? parts.mandates.prove({ budget_ms, arrived: request.arrived })
-      : undefined;
+    isReadable && budget_ms !== undefined ? parts.mandates.prove(needOf(request, budget_ms)) : undefined;
   const credential = isReadable ? await verify(request, parts) : NOT_LOOKED_AT;
   const reference = proving === undefined ? undefined : referenceOf(credential, request);
   const mandate = await find(reference, proving, request, parts);
@@ -46,6 +44,15 @@ export async function gather(request: CheckRequest, action: Action, parts: Gathe
     unsafe_store: parts.mandates.unsafe(),
     policies: parts.policies.current(),
     settings: parts.settings,
+  };
+}
+
+function needOf({ arrived, min_version, token }: CheckRequest, budget_ms: number): ViewNeed {
+  return {
+    budget_ms,
+    arrived,
+    ...(min_version === undefined ? {} : { min_version }),
+    ...(token === undefined ? {} : { token }),
   };
 }
 

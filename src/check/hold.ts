@@ -29,7 +29,8 @@ export async function hold(
   if (holding.kind === 'needless') return decision;
   if (holding.kind === 'refused') return refuseAfterwards(decision, 'parameter_violation', holding.detail);
   const spent_ms = parts.now().mono_ms - facts.asked.arrived.mono_ms;
-  const pending = parts.mandates.write(holding.command, 'durable');
+  // No longer than it takes to be appended: that budgets are exact across a failover is not claimed.
+  const pending = parts.mandates.write(holding.command, 'applied');
   const result = await within<WriteResult>(pending, parts.deadline_ms - spent_ms, () => LATE);
   if (holding.command.kind === 'derive' && !result.ok && result.refused !== 'unavailable')
     return delegationRefused(decision, result);

@@ -10,6 +10,7 @@ export type ControlAction =
   | 'decision.read'
   | 'decision.settle'
   | 'conditions.report'
+  | 'fleet.read'
   | 'check.ask';
 
 /** Whoever asks something of the control listener, or a question of the check listener on its own word. */

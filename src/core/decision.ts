@@ -42,16 +42,17 @@ export interface RequestPart {
 
 export type FreshnessPart = Unsafe &
   (
-  | { readonly source: 'none' }
-  | {
-      readonly source: Exclude<FreshnessSource, 'none'>;
-      readonly epoch: number;
-      readonly seq: number;
-      readonly eid: string;
-      readonly as_of: string;
-      readonly age_ms: number;
-      readonly budget_ms: number;
-    });
+    | { readonly source: 'none' }
+    | {
+        readonly source: Exclude<FreshnessSource, 'none'>;
+        readonly epoch: number;
+        readonly seq: number;
+        readonly eid: string;
+        readonly as_of: string;
+        readonly age_ms: number;
+        readonly budget_ms: number;
+      }
+  );
 
 interface Unsafe {
   /** A store that was asked for although it is not safe (design/8, Freshness): what is not as it must be. */

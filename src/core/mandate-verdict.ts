@@ -3,7 +3,7 @@ import { POINTS } from './check-points.ts';
 import { budgetOf } from './classes.ts';
 import { joins } from './credential.ts';
 import type { Facts, MandateFact } from './facts.ts';
-import { judge } from './freshness.ts';
+import { hasReached, judge } from './freshness.ts';
 import { issuanceOf } from './issuance.ts';
 import { approvalOf, lastSuspended } from './mandate/action-approval.ts';
 import { matchLineage, withinToken } from './mandate/authority.ts';
@@ -54,6 +54,9 @@ function joinedVerdict(
   if (facts.asked.min_version !== undefined && own.version < facts.asked.min_version) {
     return { ...unproven('stale_state', `the view has version ${own.version}`), ...known };
   }
+  const { token } = facts.asked;
+  if (token !== undefined && !hasReached(joined.proof.position, token))
+    return { ...unproven('stale_state', 'the view has not reached the freshness token'), ...known };
   if (authority_hash !== undefined && authority_hash !== own.authority_hash) {
     return { ...illegitimate('view_inconsistent', REASON_TABLE.view_inconsistent.doc), ...known, state };
   }

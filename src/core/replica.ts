@@ -110,7 +110,8 @@ function applyAll(before: ReplicaState, entries: readonly LogEntry[], { find, ho
     if (place !== 'next') return stepped(place);
     const folded = isPassedOver(entry.event) ? {} : apply(entry.event, entry.seq, lookup);
     if (folded === 'inapplicable') return stepped('corrupt');
-    if (folded.mandate !== undefined) changed.set(folded.mandate.id, { record: folded.mandate, eid: entry.eid });
+    if (folded.mandate !== undefined)
+      changed.set(folded.mandate.id, { record: folded.mandate, eid: entry.eid });
     if (folded.observation !== undefined) observed.push(folded.observation);
     const { epoch, seq, eid } = entry;
     state = { ...state, position: { epoch, seq, eid } };

@@ -4,6 +4,7 @@ import type { ActionClass } from './classes.ts';
 import type { Presented } from './credential.ts';
 import type { JsonObject } from './json.ts';
 import type { DeriveCommand } from './mandate/commands.ts';
+import type { Position } from './mandate/events.ts';
 import type { AuthorityEntry } from './mandate/record.ts';
 import type { Outcome, StoredDecision } from './mandate/stored-decision.ts';
 import type { ReferenceSource } from './reference.ts';
@@ -32,6 +33,8 @@ export interface Asked {
   readonly selected: ReferenceSource;
   /** The lowest version of the mandate that the caller accepts. */
   readonly min_version?: number;
+  /** A position that the view must have reached. */
+  readonly token?: Position;
   /** The caller itself is trusted to ask about a mandate without the agent's credential (design/8, Who asks). */
   readonly is_vouched: boolean;
   /** The caller's own principal, where it has shown a credential of its own: `Operator::"local"`. */

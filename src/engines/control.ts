@@ -31,6 +31,7 @@ const ACTIONS: Readonly<Record<ControlAction, readonly string[]>> = {
   'decision.read': ['seeing'],
   'decision.settle': [],
   'conditions.report': [],
+  'fleet.read': [],
   'check.ask': [],
 };
 

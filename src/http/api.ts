@@ -28,6 +28,8 @@ export interface MandateApi {
   };
   readonly policy_revision: () => string;
   readonly clock_tolerance_ms: number;
+  /** How far a write must have come before it is answered, where the caller does not say. */
+  readonly acknowledge: Acknowledgement;
   /** Told of every write: for metrics. */
   readonly written: (operation: string, outcome: string) => void;
 }
@@ -42,9 +44,10 @@ export async function commit(
   api: MandateApi,
   operation: string,
   command: Command,
-  acknowledge: Acknowledgement = 'durable',
+  acknowledge: Acknowledgement = api.acknowledge,
+  timeout_ms?: number,
 ): Promise<Extract<WriteResult, { ok: true }>> {
-  const result = await api.store.write(command, acknowledge);
+  const result = await api.store.write(command, acknowledge, timeout_ms);
   api.written(operation, result.ok ? 'ok' : result.refused);
   if (result.ok) return result;
   const problem = controlProblem(result.refused, result.detail, result.field);

@@ -5,6 +5,7 @@ import { callers } from './callers.ts';
 import { openConditions } from './conditions.ts';
 import { openDecisions } from './decisions.ts';
 import { openEvents } from './events.ts';
+import { openFleet } from './fleet.ts';
 import { type Health, openHealth } from './health.ts';
 import type { MandateApi } from './api.ts';
 import { openMandates } from './mandates.ts';
@@ -36,6 +37,7 @@ export function createControlListener(options: ControlListener): FastifyInstance
     openDecisions(scope, options);
     openConditions(scope, options);
     openEvents(scope, options);
+    openFleet(scope, options);
   });
   return server;
 }

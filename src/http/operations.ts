@@ -26,7 +26,9 @@ const common = {
   reason: reason.optional(),
   expected_version: z.int().min(1).optional(),
   nonce: identifier.optional(),
-  acknowledge: z.enum(ACKNOWLEDGEMENTS).default('durable'),
+  acknowledge: z.enum(ACKNOWLEDGEMENTS).optional(),
+  /** How long to wait for `enforced`. */
+  timeout_ms: z.int().min(1).max(600_000).optional(),
 };
 
 /** Members of each operation's own (design/7, Operations). */
@@ -53,7 +55,14 @@ function openOperation(scope: FastifyInstance, api: MandateApi, operation: Asked
   const schema = z.strictObject({ ...common, ...OWN_MEMBERS[operation] });
   scope.post<ById>(`/v1/mandates/:id/${operation}`, async (request, reply) => {
     const caller = callerOf(request);
-    const { acknowledge, reason: why, expected_version, nonce, ...own } = readBody(schema, request.body);
+    const {
+      acknowledge,
+      timeout_ms,
+      reason: why,
+      expected_version,
+      nonce,
+      ...own
+    } = readBody(schema, request.body);
     const lineage = await api.access.mandate(caller, request.params.id, `mandate.${operation}`);
     const command: OperateCommand = {
       kind: 'operate',
@@ -69,7 +78,8 @@ function openOperation(scope: FastifyInstance, api: MandateApi, operation: Asked
       ...defined({ reason: why, expected_version, nonce }),
       ...attributed(caller, api),
     };
-    const { receipt, acknowledged, mandate, proposal } = await commit(api, operation, command, acknowledge);
+    const written = await commit(api, operation, command, acknowledge, timeout_ms);
+    const { receipt, acknowledged, enforced_at, mandate, proposal } = written;
     if (proposal !== undefined) return reply.code(202).send(submitted(proposal));
     const { id, state, version, position, cascaded } = receipt!;
     return {
@@ -78,6 +88,7 @@ function openOperation(scope: FastifyInstance, api: MandateApi, operation: Asked
       version,
       stop: stopAfter(operation, state, mandate?.revocation),
       acknowledged,
+      ...(enforced_at === undefined ? {} : { enforced_at }),
       freshness: position,
       cascaded,
     };

@@ -55,6 +55,8 @@ const question = z.strictObject({
   actor: z.json().optional(),
   approval: text(256).optional(),
   min_version: z.int().min(1).optional(),
+  /** A freshness token: what an operation was answered with. */
+  freshness: z.strictObject({ epoch: z.int().min(1), seq: z.int().min(0), eid: text(128) }).optional(),
   idempotency_key: text(256).optional(),
   retry_of: text(256).optional(),
   decision_id: text(256).optional(),
@@ -157,11 +159,12 @@ async function drain(check: Check, asked: Asked, asking: Asking): Promise<Record
 
 function toQuestion(asked: Asked, { arrived, principal, may_ask }: Asking): Question {
   const { check_point, mandate, action: named, resource, min_version, approval, queued_at } = asked;
-  const { decision_id, outcome, child: derived, authorization_details } = asked;
+  const { decision_id, outcome, child: derived, authorization_details, freshness: token } = asked;
   const optional = {
     principal,
     resource,
     min_version,
+    token,
     approval,
     decision_id,
     outcome,

@@ -16,11 +16,7 @@ export interface Pager {
 }
 
 /** The cursor is the log position of the last record looked at, so pages stay right while records are added. */
-export function createPager(
-  filter: MandateFilter,
-  { limit, cursor, isSeen }: Paging,
-  at: Instant,
-): Pager {
+export function createPager(filter: MandateFilter, { limit, cursor, isSeen }: Paging, at: Instant): Pager {
   const after = cursor === undefined ? 0 : Number(cursor);
   let last = after;
   let looked = 0;

@@ -105,7 +105,11 @@ describe('lost or foreign history latches, and stays latched', () => {
   });
 
   test('only a new snapshot opens it again', () => {
-    const { state } = drive([snapshot, { kind: 'latched', latch: 'failed' }, { kind: 'snapshot', position: head, at: at(5) }]);
+    const { state } = drive([
+      snapshot,
+      { kind: 'latched', latch: 'failed' },
+      { kind: 'snapshot', position: head, at: at(5) },
+    ]);
     expect(state).toEqual({ position: head, proven: at(5), latch: undefined });
   });
 });

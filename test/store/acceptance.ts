@@ -105,12 +105,12 @@ export function acceptance(name: string, open: () => Promise<Opened>): void {
       return fact.kind === 'found' ? fact.lineage.at(-1)!.state : fact.kind;
     };
 
-    const lineage = async (id: string) => {
+    const lineageOf = async (id: string) => {
       const read = await store.lineage(id);
       if (!read.ok) throw new Error(read.detail);
       return read.lineage;
     };
-    const tree = async (id: string) => {
+    const treeOf = async (id: string) => {
       const read = await store.tree(id);
       if (!read.ok) throw new Error(read.detail);
       return read.records;
@@ -164,7 +164,7 @@ export function acceptance(name: string, open: () => Promise<Opened>): void {
       expect(await stateInView('msn_nobody')).toBe('absent');
       const proving = store.prove({ budget_ms: 0, arrived: now() });
       expect(await proving.find({ id, issuer: 'https://other.example' })).toEqual({ kind: 'absent' });
-      expect(await lineage('msn_nobody')).toBeUndefined();
+      expect(await lineageOf('msn_nobody')).toBeUndefined();
     });
 
     test('a barrier proves the view current since it was asked for', async () => {
@@ -230,9 +230,9 @@ export function acceptance(name: string, open: () => Promise<Opened>): void {
     test('everything that was answered is there after a restart', async () => {
       const id = await approveOne();
       const { position } = await committed(write(commands().operate('revoke', id)));
-      const before = await lineage(id);
+      const before = await lineageOf(id);
       await reopen();
-      expect(await lineage(id)).toEqual(before);
+      expect(await lineageOf(id)).toEqual(before);
       const proof = await store.barrier();
       expect('position' in proof && proof.position).toEqual(position);
       expect(await stateInView(id)).toBe('revoked');
@@ -248,18 +248,16 @@ export function acceptance(name: string, open: () => Promise<Opened>): void {
         );
         ids.push(derived.mandate!.id);
       }
-      expect((await tree(root)).map(({ id }) => id)).toEqual(
-        [0, 1, 3, 4, 2].map((index) => ids[index]),
-      );
+      expect((await treeOf(root)).map(({ id }) => id)).toEqual([0, 1, 3, 4, 2].map((index) => ids[index]));
       const { receipt, position } = await committed(write(commands().operate('revoke', root)));
       expect(receipt).toMatchObject({ state: 'revoked', cascaded: 4, position });
       for (const id of ids.slice(1)) expect(await stateInView(id)).toBe('cascaded');
       await reopen();
-      expect((await tree(root)).map(({ state }) => state)).toEqual([
+      expect((await treeOf(root)).map(({ state }) => state)).toEqual([
         'revoked',
         ...ids.slice(1).map(() => 'cascaded'),
       ]);
-      expect(await tree('msn_nobody')).toEqual([]);
+      expect(await treeOf('msn_nobody')).toEqual([]);
     });
 
     test('one approval makes one mandate', async () => {

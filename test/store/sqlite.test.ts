@@ -24,7 +24,7 @@ const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
 const folder = (): string => mkdtempSync(join(tmpdir(), 'mandated-store-'));
 
 function openAt(path: string, issuer = MANDATES): Promise<OpenedStore> {
-  return openSqliteStore({ path, issuer, now, complain: () => undefined });
+  return openSqliteStore({ path, issuer, version: 'test', now, complain: () => undefined });
 }
 
 async function openKept(path: string): Promise<Opened> {

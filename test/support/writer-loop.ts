@@ -7,6 +7,7 @@ const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
 const opened = await openSqliteStore({
   path: process.argv[2]!,
   issuer: MANDATES,
+  version: 'test',
   now,
   complain: () => undefined,
 });

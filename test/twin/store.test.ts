@@ -25,7 +25,13 @@ const path = newFolder();
 let store: MandateStore;
 beforeAll(async () => {
   const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
-  const opened = await openSqliteStore({ path, issuer: MANDATES, now, complain: () => undefined });
+  const opened = await openSqliteStore({
+    path,
+    issuer: MANDATES,
+    version: 'test',
+    now,
+    complain: () => undefined,
+  });
   if (!opened.ok) throw new Error(opened.error);
   ({ store } = opened);
 });

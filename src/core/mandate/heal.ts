@@ -101,7 +101,8 @@ function lastMeters(lost: readonly MandateEvent[]): ReadonlyMap<string, Usage> {
   const meters = new Map<string, Usage>();
   for (const event of lost) {
     if (event.kind === 'metered') meters.set(event.id, event.usage);
-    if (event.kind === 'decided' && event.usage !== undefined) meters.set(event.decision.mandate, event.usage);
+    if (event.kind === 'decided' && event.usage !== undefined)
+      meters.set(event.decision.mandate, event.usage);
   }
   return meters;
 }
@@ -144,6 +145,9 @@ function isMissing(decision: StoredDecision, stored: Stored): boolean {
   return kept === undefined || (kept.status === 'decided' && decision.status !== 'decided');
 }
 
-function withoutMeters({ usage: _, ...event }: Extract<MandateEvent, { kind: 'decided' }>): MandateEvent {
+function withoutMeters({
+  usage: _usage,
+  ...event
+}: Extract<MandateEvent, { kind: 'decided' }>): MandateEvent {
   return event;
 }

@@ -104,12 +104,7 @@ export function successorOf(
   if (own.parent === undefined) return { terms: renewed, events: [] };
   const above = predecessor.slice(0, -1) as unknown as Lineage;
   const { client_id, authority_set: authorization_details } = terms;
-  const refusal = notASubset(
-    { client_id, authorization_details, at_ms: command.at_ms },
-    above,
-    stored,
-    true,
-  );
+  const refusal = notASubset({ client_id, authorization_details, at_ms: command.at_ms }, above, stored, true);
   if (refusal !== undefined) return refusal;
   const budget = hasNewBounds(terms, own) ? ((terms.intent.controls ?? {}) as Budget) : undefined;
   const aside = setAsideAnew(own, budget, ownOf(above), command, stored);

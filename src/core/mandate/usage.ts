@@ -182,10 +182,16 @@ export function release(usage: Usage, child: Usage): Usage {
 
 /** The same meters with the most that either says of each: what was spent is spent, whoever has seen it. */
 export function mostUsed(usage: Usage, other: Usage): Usage {
-  const most = (a: Quantity, b: Quantity | undefined): Quantity => (b !== undefined && isMore(b, a) ? b : a);
   return changed(usage, ({ charged, allotted }, name) => {
-    return { charged: most(charged, other[name]?.charged), allotted: most(allotted, other[name]?.allotted) };
+    return {
+      charged: larger(charged, other[name]?.charged),
+      allotted: larger(allotted, other[name]?.allotted),
+    };
   });
+}
+
+function larger(a: Quantity, b: Quantity | undefined): Quantity {
+  return b !== undefined && isMore(b, a) ? b : a;
 }
 
 /** The same bounds with nothing used. */

@@ -44,7 +44,11 @@ export async function openOutbox(path: string, tenant: string): Promise<OpenedOu
   } catch (error) {
     return { ok: false, error: `the folder \`${path}\` cannot be made: ${(error as Error).message}` };
   }
-  const workerData = { file: join(path, 'outbox.db'), id: `sc_${randomBytes(12).toString('base64url')}`, tenant };
+  const workerData = {
+    file: join(path, 'outbox.db'),
+    id: `sc_${randomBytes(12).toString('base64url')}`,
+    tenant,
+  };
   const worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData });
   const calls = createCalls<Answer>();
   const opened = Promise.withResolvers<OpenedOutbox>();
@@ -58,11 +62,17 @@ export async function openOutbox(path: string, tenant: string): Promise<OpenedOu
     opened.resolve({ ok: false, error: detail });
   };
   const ask = (message: (call: number) => ToOutbox): Promise<Answer> =>
-    isBroken ? Promise.resolve(undefined) : calls.ask((call) => worker.postMessage(message(call)), () => undefined);
+    isBroken
+      ? Promise.resolve(undefined)
+      : calls.ask(
+          (call) => worker.postMessage(message(call)),
+          () => undefined,
+        );
   const outboxOf = (memory: Memory): Outbox => ({
     memory,
     intents: () => [...intents.values()],
-    keep: async (endings, next) => (await ask((call) => ({ kind: 'keep', call, endings, memory: next }))) === true,
+    keep: async (endings, next) =>
+      (await ask((call) => ({ kind: 'keep', call, endings, memory: next }))) === true,
     intend: async (command) => {
       if (intents.size >= MOST_INTENTS) return undefined;
       const number = await ask((call) => ({ kind: 'intend', call, command }));
@@ -75,7 +85,8 @@ export async function openOutbox(path: string, tenant: string): Promise<OpenedOu
       return (await ask((call) => ({ kind: 'done', call, number }))) === true;
     },
     endings: async (before, limit) =>
-      ((await ask((call) => ({ kind: 'endings', call, before, limit }))) as readonly Ending[] | undefined) ?? [],
+      ((await ask((call) => ({ kind: 'endings', call, before, limit }))) as readonly Ending[] | undefined) ??
+      [],
     forget: async (upto) => (await ask((call) => ({ kind: 'forget', call, upto }))) === true,
     isBroken: () => isBroken,
     close: async () => {

@@ -23,7 +23,12 @@ export interface Intent {
 export type Ending = LogEntry;
 
 export type ToOutbox =
-  | { readonly kind: 'keep'; readonly call: number; readonly endings: readonly Ending[]; readonly memory: Omit<Memory, 'id'> }
+  | {
+      readonly kind: 'keep';
+      readonly call: number;
+      readonly endings: readonly Ending[];
+      readonly memory: Omit<Memory, 'id'>;
+    }
   | { readonly kind: 'intend'; readonly call: number; readonly command: OperateCommand }
   | { readonly kind: 'done'; readonly call: number; readonly number: number }
   | { readonly kind: 'endings'; readonly call: number; readonly before: number; readonly limit: number }

@@ -15,7 +15,11 @@ const TABLES = `
 `;
 
 const port = parentPort!;
-const { file, id, tenant } = workerData as { readonly file: string; readonly id: string; readonly tenant: string };
+const { file, id, tenant } = workerData as {
+  readonly file: string;
+  readonly id: string;
+  readonly tenant: string;
+};
 
 function say(message: FromOutbox): void {
   port.postMessage(message);
@@ -23,15 +27,19 @@ function say(message: FromOutbox): void {
 
 function begin(db: DatabaseSync): DatabaseSync {
   if (value(db, 'SELECT count(*) FROM sqlite_schema') === 0) {
-    db.exec(`BEGIN EXCLUSIVE; ${TABLES} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
+    db.exec(
+      `BEGIN EXCLUSIVE; ${TABLES} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`,
+    );
     db.prepare('INSERT INTO memory VALUES (?, ?), (?, ?)').run('id', id, 'tenant', tenant);
   }
-  if (value(db, 'PRAGMA application_id') !== APPLICATION_ID) throw new StoreRefusal('the file is of something else');
+  if (value(db, 'PRAGMA application_id') !== APPLICATION_ID)
+    throw new StoreRefusal('the file is of something else');
   const version = Number(value(db, 'PRAGMA user_version'));
   if (version !== SCHEMA_VERSION)
     throw new StoreRefusal(`the outbox has schema ${version}, and this build knows ${SCHEMA_VERSION}`);
   const kept = value(db, "SELECT value FROM memory WHERE name = 'tenant'");
-  if (kept !== tenant) throw new StoreRefusal(`the outbox is of the tenant \`${String(kept)}\`, not of \`${tenant}\``);
+  if (kept !== tenant)
+    throw new StoreRefusal(`the outbox is of the tenant \`${String(kept)}\`, not of \`${tenant}\``);
   return db;
 }
 
@@ -55,7 +63,8 @@ function serve(db: DatabaseSync): void {
         for (const each of message.endings) {
           if (each.event.kind === 'changed') sql.end.run(each.event.id, each.seq, JSON.stringify(each));
         }
-        for (const [name, each] of Object.entries(message.memory)) sql.remember.run(name, JSON.stringify(each ?? null));
+        for (const [name, each] of Object.entries(message.memory))
+          sql.remember.run(name, JSON.stringify(each ?? null));
         return undefined;
       case 'intend': {
         const { lastInsertRowid } = sql.intend.run(JSON.stringify(message.command));

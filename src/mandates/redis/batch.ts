@@ -70,7 +70,9 @@ export function aboutOf(
     'replay' in written
       ? { mandate: written.replay.id, proposal: written.replay.submission_id }
       : { mandate: operated ?? written.about.mandate, proposal: written.about.proposal };
-  const own = folded.findLast(({ mandate: each }) => each !== undefined && each.id === named.mandate)?.mandate;
+  const own = folded.findLast(
+    ({ mandate: each }) => each !== undefined && each.id === named.mandate,
+  )?.mandate;
   const mandate = own ?? (named.mandate === undefined ? undefined : stored.mandate(named.mandate));
   const made = folded.findLast(({ proposal: each }) => each?.submission_id === named.proposal)?.proposal;
   const proposal = made ?? (named.proposal === undefined ? undefined : stored.proposal(named.proposal));
@@ -97,18 +99,14 @@ function receiptOf(
     operation: command.details.operation,
     state: lineage === undefined ? record.state : effectiveState(lineage, command.at_ms),
     version: record.version,
-    cascaded: written.events.filter((event) => event.kind === 'changed' && event.operation === 'cascade').length,
+    cascaded: written.events.filter((event) => event.kind === 'changed' && event.operation === 'cascade')
+      .length,
     ...(submission_id === undefined ? {} : { submission_id }),
   };
 }
 
 /** A nonce is remembered with what it came to. */
-function withReceipt(
-  effects: Effects,
-  written: Written,
-  receipt: Prepared['receipt'],
-  keys: Keys,
-): Effects {
+function withReceipt(effects: Effects, written: Written, receipt: Prepared['receipt'], keys: Keys): Effects {
   if (!('remember' in written) || written.remember === undefined || receipt === undefined) return effects;
   const { nonce, fingerprint } = written.remember;
   const operation: Operation = {

@@ -62,7 +62,8 @@ export async function stand(options: RedisStoreOptions): Promise<Standing | Refu
     for (const each of all) each.close();
     return { ok: false, error };
   };
-  if (!(await connected(all))) return give_up(`the server does not answer: ${lastError() || 'no connection in time'}`);
+  if (!(await connected(all)))
+    return give_up(`the server does not answer: ${lastError() || 'no connection in time'}`);
   const keys = keysOf(options.tenant);
   const { now, assume, complain, unsafe_store: is_unsafe_allowed } = options;
   const guard = await openGuard({ link: links.writer, keys, now, assume, is_unsafe_allowed, complain });
@@ -115,8 +116,7 @@ async function connected(links: readonly Link[]): Promise<boolean> {
 
 export type BeginOptions = Pick<RedisStoreOptions, 'issuer' | 'tenant'>;
 
-type Begun =
-  { readonly ok: true; readonly head: Position } | Refused;
+type Begun = { readonly ok: true; readonly head: Position } | Refused;
 
 const refuse = (error: string): Refused => ({ ok: false, error });
 

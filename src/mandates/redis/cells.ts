@@ -1,6 +1,6 @@
 /** Cells: what the store keeps of one thing, as strings, and what it is folded to. */
 import { type MandateEvent, type LogEntry, apply } from '../../core/mandate/events.ts';
-import type { MandateRecord, Observation } from '../../core/mandate/record.ts';
+import type { MandateRecord } from '../../core/mandate/record.ts';
 import { unpack } from './chain.ts';
 
 /** How a cell is read: every field of a hash, or a part of the children of a mandate. */
@@ -84,18 +84,15 @@ function partsOf(fields: ReadonlyMap<string, string>): Partial<MandateRecord> {
 }
 
 /** A value that is kept whole, as JSON. */
-export function valueOf<T>({ fields }: Cell): T | undefined {
+export function valueOf({ fields }: Cell): unknown {
   const text = fields.get('v');
-  return text === undefined ? undefined : (JSON.parse(text) as T);
+  return text === undefined ? undefined : JSON.parse(text);
 }
 
 /** Mandates that have a condition on a thing. */
 export function watchersOf({ fields }: Cell): readonly string[] {
   return [...fields.keys()].filter((name) => name.startsWith('m:')).map((name) => name.slice('m:'.length));
 }
-
-/** What the things of a record's conditions were last seen as. */
-export type Seen = (event_type: string, key: string) => Observation | undefined;
 
 /** True of an event that makes a version of a mandate. */
 export function isVersion({ kind }: MandateEvent): boolean {

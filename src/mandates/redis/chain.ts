@@ -19,7 +19,12 @@ function eidOf(prev: string, epoch: number, seq: number, { nonce, text }: Draft)
 }
 
 /** Positions of entries that follow each other from `seq` on, the first behind `prev`. */
-export function linked(drafts: readonly Draft[], epoch: number, seq: number, prev: string): readonly Position[] {
+export function linked(
+  drafts: readonly Draft[],
+  epoch: number,
+  seq: number,
+  prev: string,
+): readonly Position[] {
   let before = prev;
   return drafts.map((draft, index) => {
     before = eidOf(before, epoch, seq + index, draft);

@@ -35,10 +35,14 @@ export function foldAll(
   stored: Stored,
 ): { readonly folded: readonly Folded[]; readonly mandates: ReadonlyMap<string, MandateRecord> } {
   const mandates = new Map<string, MandateRecord>();
-  const lookup = { mandate: (id: string) => mandates.get(id) ?? stored.mandate(id), proposal: stored.proposal };
+  const lookup = {
+    mandate: (id: string) => mandates.get(id) ?? stored.mandate(id),
+    proposal: stored.proposal,
+  };
   const folded = events.map((event, index) => {
     const each = apply(event, seq + index, lookup);
-    if (each === 'inapplicable') throw new Error(`the event \`${event.kind}\` does not apply to what is stored`);
+    if (each === 'inapplicable')
+      throw new Error(`the event \`${event.kind}\` does not apply to what is stored`);
     if (each.mandate !== undefined) mandates.set(each.mandate.id, each.mandate);
     return each;
   });
@@ -150,7 +154,8 @@ function foldOthers(each: Folded, event: MandateEvent, stored: Stored, keys: Key
   const value = (key: string, of: unknown): void => write('set', key, 'v', JSON.stringify(of));
   if (proposal !== undefined) value(keys.proposal(proposal.submission_id), proposal);
   if (decision !== undefined) {
-    if (decision.key !== undefined && isNew(each, stored)) value(keys.keyed(decision.key), decision.decision_id);
+    if (decision.key !== undefined && isNew(each, stored))
+      value(keys.keyed(decision.key), decision.decision_id);
     value(keys.decision(decision.decision_id), decision);
   }
   if (observation !== undefined) {
@@ -162,7 +167,11 @@ function foldOthers(each: Folded, event: MandateEvent, stored: Stored, keys: Key
   if (event.kind === 'approved') foldApproval(event.terms, keys, write);
 }
 
-function foldApproval({ id, approval_event_id, parent, conditions = [] }: ApprovedTerms, keys: Keys, write: Write) {
+function foldApproval(
+  { id, approval_event_id, parent, conditions = [] }: ApprovedTerms,
+  keys: Keys,
+  write: Write,
+) {
   write('set', keys.approval(approval_event_id), 'v', JSON.stringify(id));
   // A child follows its root, whose conditions they are.
   if (parent !== undefined) return;

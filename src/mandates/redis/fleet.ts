@@ -49,7 +49,11 @@ export interface Fleet {
   /** Takes those out whose lease has run out. */
   readonly sweep: () => Promise<void>;
   /** Resolves when every sidecar that lives has applied a position, or its lease has run out; false at the deadline. */
-  readonly enforced: (position: Position, timeout_ms: number, wait: (ms: number) => Promise<void>) => Promise<boolean>;
+  readonly enforced: (
+    position: Position,
+    timeout_ms: number,
+    wait: (ms: number) => Promise<void>,
+  ) => Promise<boolean>;
 }
 
 /** First and longest pause between two looks at how far the others have come. */
@@ -131,7 +135,6 @@ export function createFleet({ keys, link, now, id, lease_ms }: FleetParts): Flee
     },
   };
 }
-
 
 /** A row that cannot be read is of a build that is not known: it has reached nothing. */
 function parseRow(text: string): Row | undefined {

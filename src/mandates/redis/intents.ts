@@ -48,7 +48,8 @@ export function createIntents({ outbox, write, now, complain }: IntentsParts): I
         if (underway.has(number)) continue;
         const { outcome } = await write({ ...command, at_ms: now().wall_ms }, true);
         if (!outcome.ok && outcome.refused === 'unavailable') break;
-        if (!outcome.ok) complain(`an end that was asked for is dropped: ${outcome.refused}: ${outcome.detail}`);
+        if (!outcome.ok)
+          complain(`an end that was asked for is dropped: ${outcome.refused}: ${outcome.detail}`);
         await outbox.done(number);
       }
       isRetrying = false;

@@ -27,8 +27,7 @@ export interface Keys {
 export function keysOf(tenant: string): Keys {
   const key = (name: string): string => `{${tenant}}:${name}`;
   // What others have chosen the text of is bounded by its digest.
-  const digested = (kind: string, ...parts: readonly string[]): string =>
-    key(`${kind}:${thingOf(parts)}`);
+  const digested = (kind: string, ...parts: readonly string[]): string => key(`${kind}:${thingOf(parts)}`);
   return {
     head: key('head'),
     log: key('log'),

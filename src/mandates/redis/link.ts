@@ -72,7 +72,11 @@ export function openLink({ redis: options, name, silence_ms, onReady, onError }:
       const sent = new Command(command, args as (string | number)[], { replyEncoding: 'utf8' });
       return { ok: true, value: await redis.sendCommand(sent) };
     } catch (error) {
-      return { ok: false, why: (error as Error).message, may_have_run: !(error instanceof (ReplyError as ErrorConstructor)) };
+      return {
+        ok: false,
+        why: (error as Error).message,
+        may_have_run: !(error instanceof (ReplyError as ErrorConstructor)),
+      };
     }
   };
   const identify = async (): Promise<void> => {

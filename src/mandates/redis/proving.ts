@@ -32,9 +32,7 @@ export function createProving(parts: ProvingParts): Pick<MandateStore, 'prove' |
         find: async (reference) => {
           const trouble = parts.trouble();
           if (trouble !== undefined) return unreadable(trouble);
-          return begun === undefined
-            ? cached(reference, need, parts)
-            : proven(reference, begun, need, parts);
+          return begun === undefined ? cached(reference, need, parts) : proven(reference, begun, need, parts);
         },
       };
     },

@@ -52,7 +52,7 @@ export function createReading(
     look({ kind, key, argument }, guess) as Cell;
 
   const observation: Stored['observation'] = (event_type, key) =>
-    valueOf<Observation>(cell('hash', keys.thing(event_type, key)));
+    valueOf(cell('hash', keys.thing(event_type, key))) as Observation | undefined;
   const mandate = (id: string): MandateRecord | undefined => {
     const found = look({ kind: 'hash', key: keys.mandate(id), argument: '' }, held(id));
     const record = 'eid' in found ? found.record : recordOf(found);
@@ -62,16 +62,17 @@ export function createReading(
   const stored: Stored = {
     mandate,
     observation,
-    observed: (event_id) => valueOf<Observation>(cell('hash', keys.observed(event_id), '', ABSENT)),
+    observed: (event_id) =>
+      valueOf(cell('hash', keys.observed(event_id), '', ABSENT)) as Observation | undefined,
     conditioned: (event_type, key) => watchersOf(cell('hash', keys.thing(event_type, key))),
-    proposal: (id) => valueOf<Proposal>(cell('hash', keys.proposal(id))),
+    proposal: (id) => valueOf(cell('hash', keys.proposal(id))) as Proposal | undefined,
     children: (id) => cell('children', keys.children(id)).children,
     living: (id, at_ms) => cell('living', keys.children(id), String(at_ms)).count,
     expired: (id, at_ms) => cell('expired', keys.children(id), String(at_ms)).children,
-    approved: (event_id) => valueOf<string>(cell('hash', keys.approval(event_id), '', ABSENT)),
-    decision: (id) => valueOf<StoredDecision>(cell('hash', keys.decision(id), '', ABSENT)),
+    approved: (event_id) => valueOf(cell('hash', keys.approval(event_id), '', ABSENT)) as string | undefined,
+    decision: (id) => valueOf(cell('hash', keys.decision(id), '', ABSENT)) as StoredDecision | undefined,
     keyed: (key) => {
-      const id = valueOf<string>(cell('hash', keys.keyed(key), '', ABSENT));
+      const id = valueOf(cell('hash', keys.keyed(key), '', ABSENT)) as string | undefined;
       return id === undefined ? undefined : stored.decision(id);
     },
     nonce: (id, nonce) => readReceipt(cell('hash', keys.receipt(id, nonce), '', ABSENT)),

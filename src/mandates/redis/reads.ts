@@ -32,9 +32,12 @@ const MOST_SCANNED = 5000;
 export function createReads(parts: ReadsParts): Reads {
   const { keys } = parts;
   return {
-    proposal: (id) => told(async () => ({ proposal: valueOf<Proposal>(await hash(keys.proposal(id), parts)) })),
+    proposal: (id) =>
+      told(async () => ({ proposal: valueOf(await hash(keys.proposal(id), parts)) as Proposal | undefined })),
     decision: (id) =>
-      told(async () => ({ decision: valueOf<StoredDecision>(await hash(keys.decision(id), parts)) })),
+      told(async () => ({
+        decision: valueOf(await hash(keys.decision(id), parts)) as StoredDecision | undefined,
+      })),
     version: (id, version) =>
       told(async () => {
         const record = intact(recordOf(await hash(keys.mandate(id), parts), version));
@@ -45,21 +48,21 @@ export function createReads(parts: ReadsParts): Reads {
     list: (filter, paging, at) =>
       told(async () => ({ page: await list(createPager(filter, paging, at), paging, parts) })),
     entriesAfter: async (after, limit) => {
-      const read = await told(() => entriesAfter(after.epoch, after.seq, limit, parts));
-      if (!read.ok) return read;
-      return read.entries === undefined
+      const page = await told(() => entriesAfter(after.epoch, after.seq, limit, parts));
+      if (!page.ok) return page;
+      return page.entries === undefined
         ? { ok: false, refused: 'not_found' }
-        : ({ ok: true, entries: read.entries } as LogPage);
+        : ({ ok: true, entries: page.entries } as LogPage);
     },
   };
 }
 
 /** A store that cannot be read is a refusal like any other. */
 async function told<T extends object>(
-  read: () => Promise<T>,
+  reading: () => Promise<T>,
 ): Promise<({ readonly ok: true } & T) | ({ readonly ok: false } & Refusal)> {
   try {
-    return { ok: true, ...(await read()) };
+    return { ok: true, ...(await reading()) };
   } catch (error) {
     if (!(error instanceof Unreadable)) throw error;
     return { ok: false, refused: 'unavailable', detail: error.message };
@@ -143,7 +146,10 @@ async function tree(root: string, parts: ReadsParts): Promise<readonly MandateRe
   return found;
 }
 
-async function childrenOf(ids: readonly string[], parts: ReadsParts): Promise<readonly (readonly string[])[]> {
+async function childrenOf(
+  ids: readonly string[],
+  parts: ReadsParts,
+): Promise<readonly (readonly string[])[]> {
   const wanted = ids.map((id): Wanted => ({ kind: 'children', key: parts.keys.children(id), argument: '' }));
   return (await read(wanted, parts)).map((reply) => readCell('children', reply)!.children);
 }
@@ -171,7 +177,11 @@ async function list(pager: Pager, { limit }: Paging, parts: ReadsParts): Promise
 async function entriesAfter(epoch: number, seq: number, limit: number, { link, keys }: ReadsParts) {
   const head = await link.call('HMGET', keys.head, 'epoch', 'seq', 'floor');
   if (!head.ok) throw new Unreadable(`the store does not answer: ${head.why}`);
-  const [now, last, floor] = (head.value as readonly (string | null)[]).map(Number) as [number, number, number];
+  const [now, last, floor] = (head.value as readonly (string | null)[]).map(Number) as [
+    number,
+    number,
+    number,
+  ];
   if (epoch !== now || seq > last || seq < floor) return { entries: undefined };
   const reply = await link.call('XRANGE', keys.log, `(${seq}-0`, '+', 'COUNT', limit);
   if (!reply.ok) throw new Unreadable(`the store does not answer: ${reply.why}`);

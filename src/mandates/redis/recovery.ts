@@ -5,7 +5,7 @@
 import type { LogEntry, Position } from '../../core/mandate/events.ts';
 import type { Party } from '../../core/mandate/record.ts';
 import type { Now } from '../../core/time.ts';
-import type { Ending, Outbox } from '../outbox/outbox.ts';
+import type { Outbox } from '../outbox/outbox.ts';
 import { isEnding } from '../../core/mandate/heal.ts';
 import type { StreamEntry } from './chain.ts';
 import { readEntry } from './chain.ts';
@@ -90,7 +90,7 @@ async function lostOf(
 
 /** `page` answers entries before a place, the latest first. */
 async function missing(
-  page: (before: number) => Promise<readonly (LogEntry | Ending)[]>,
+  page: (before: number) => Promise<readonly LogEntry[]>,
   { link, keys }: RecoveryParts,
 ): Promise<readonly LogEntry[] | undefined> {
   const lost: LogEntry[] = [];

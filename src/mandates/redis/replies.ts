@@ -1,6 +1,6 @@
 /** What the read script answers, as the view can use it. */
 import type { LogEntry, Position } from '../../core/mandate/events.ts';
-import type { MandateRecord, Observation } from '../../core/mandate/record.ts';
+import type { Observation } from '../../core/mandate/record.ts';
 import type { Parting, Touched } from '../../core/replica.ts';
 import { fieldsOf, readCell, recordOf } from './cells.ts';
 import { type StreamEntry, readEntry } from './chain.ts';
@@ -61,8 +61,3 @@ export function readLineage(reply: unknown): Lineages | 'absent' | 'corrupt' {
 }
 
 type Pair = readonly [string, unknown];
-
-/** A mandate alone. */
-export function readRecord(reply: unknown): MandateRecord | undefined | 'corrupt' {
-  return recordOf(readCell('hash', reply)!);
-}

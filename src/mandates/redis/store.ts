@@ -184,11 +184,12 @@ class Engine {
   #health(): StoreHealth {
     const { guard, links, outbox } = this.#standing;
     const { latch } = this.#view.state();
-    const unhealthy = (detail: string): StoreHealth => ({ ok: false, fatal: false, detail });
     const trouble = guard.trouble();
     if (trouble !== undefined) return unhealthy(trouble);
     if (latch !== undefined) {
-      return unhealthy(`the replica is latched: ${latch}${this.#stuck === undefined ? '' : ` (${this.#stuck})`}`);
+      return unhealthy(
+        `the replica is latched: ${latch}${this.#stuck === undefined ? '' : ` (${this.#stuck})`}`,
+      );
     }
     if (links.beat.run() === undefined) return unhealthy('the store cannot be reached');
     return outbox.isBroken() ? unhealthy('the outbox cannot be written') : { ok: true };
@@ -203,7 +204,13 @@ class Engine {
 
   #row(): readonly [string, string] {
     const { epoch, seq } = this.#keeper.kept() ?? { epoch: 0, seq: 0 };
-    const row = { beat: (this.#beats += 1), epoch, seq, at_ms: this.#options.now().wall_ms, version: this.#options.version };
+    const row = {
+      beat: (this.#beats += 1),
+      epoch,
+      seq,
+      at_ms: this.#options.now().wall_ms,
+      version: this.#options.version,
+    };
     return [this.#standing.outbox.memory.id, JSON.stringify(row)];
   }
 
@@ -224,7 +231,8 @@ class Engine {
   /** Applied before it is answered, so that who wrote sees it; others may have written in between. */
   async #appended(entries: readonly LogEntry[]): Promise<void> {
     if (entries.length === 0) return;
-    if (this.#view.state().position!.seq === entries[0]!.seq - 1) this.#view.feed({ kind: 'entries', entries });
+    if (this.#view.state().position!.seq === entries[0]!.seq - 1)
+      this.#view.feed({ kind: 'entries', entries });
     if (this.#view.state().position!.seq < entries.at(-1)!.seq) await this.#sync.barrier();
   }
 
@@ -274,7 +282,9 @@ class Engine {
         if (recovered.ok) {
           this.#view.adopt(recovered.head);
           await this.#sync.beat();
-          this.#options.complain(`the replica began anew after ${latch}; ${recovered.said_again} entries were said again`);
+          this.#options.complain(
+            `the replica began anew after ${latch}; ${recovered.said_again} entries were said again`,
+          );
           continue;
         }
       }
@@ -301,7 +311,8 @@ class Engine {
     const level = guard.unsafe().length > 0 ? 'applied' : acknowledge;
     const isMore = level !== 'applied';
     const { outcome, is_confirmed } = await this.#writeNow(command, isMore);
-    if (!outcome.ok || !isMore || !is_confirmed) return outcome.ok ? { ...outcome, acknowledged: 'applied' } : outcome;
+    if (!outcome.ok || !isMore || !is_confirmed)
+      return outcome.ok ? { ...outcome, acknowledged: 'applied' } : outcome;
     // A server that was just promoted may have a primary beside it that does not know yet.
     await pause(guard.durable_from_ms() - now().mono_ms, this.#stopping.signal);
     if (level === 'durable') return { ...outcome, acknowledged: 'durable' };
@@ -313,8 +324,7 @@ class Engine {
   }
 
   #writeNow(command: Command, must_confirm: boolean): ReturnType<Writer['write']> {
-    const isEnd =
-      command.kind === 'operate' && ['revoke', 'complete'].includes(command.details.operation);
+    const isEnd = command.kind === 'operate' && ['revoke', 'complete'].includes(command.details.operation);
     return isEnd ? this.#intents.write(command, must_confirm) : this.#append(command, must_confirm);
   }
 
@@ -348,4 +358,9 @@ class Engine {
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (ms > 0) await sleep(ms, undefined, { signal, ref: false }).catch(() => undefined);
+}
+
+/** Denied until it is over; the process goes on. */
+function unhealthy(detail: string): StoreHealth {
+  return { ok: false, fatal: false, detail };
 }

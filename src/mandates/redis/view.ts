@@ -102,10 +102,11 @@ export function createView({ most, onLatch, onApplied }: ViewOptions): View {
     const from = state.position?.seq ?? 0;
     for (const changed of next.changed) keep(changed);
     for (const each of next.observed) see(thingOf([each.event_type, each.key]), each);
-    const isNew = next.state.latch !== undefined && next.state.latch !== state.latch;
+    const { latch } = next.state;
+    const isNew = latch !== state.latch;
     ({ state } = next);
     applied(message, from);
-    if (isNew) onLatch(next.state.latch!);
+    if (latch !== undefined && isNew) onLatch(latch);
   };
 
   const applied = (message: Message, from: number): void => {

@@ -215,7 +215,13 @@ class Attempt {
       const reply: Reply =
         run === undefined
           ? { ok: false, why: 'there is no connection', may_have_run: false }
-          : await link.script('append', names, [run, since.epoch, again, this.#parts.ends_epoch === true ? '1' : '0', ...args]);
+          : await link.script('append', names, [
+              run,
+              since.epoch,
+              again,
+              this.#parts.ends_epoch === true ? '1' : '0',
+              ...args,
+            ]);
       if (reply.ok || (!reply.may_have_run && again === '')) return reply;
       again = String(since.seq);
       if (now().mono_ms > until_ms) return { ok: false, why: 'the outcome is unknown', may_have_run: true };
@@ -250,7 +256,9 @@ class Attempt {
     const drafts = ready.flatMap(({ prepared }) => prepared.effects.drafts);
     const positions = linked(drafts, Number(epoch), Number(first), prev!);
     const head: Position = { epoch: Number(epoch), seq: Number(head_seq), eid: head_eid! };
-    const events = ready.flatMap(({ prepared }) => ('events' in prepared.written ? prepared.written.events : []));
+    const events = ready.flatMap(({ prepared }) =>
+      'events' in prepared.written ? prepared.written.events : [],
+    );
     const entries = events.map((event, index): LogEntry => {
       return { ...positions[index]!, prev: positions[index - 1]?.eid ?? prev!, event };
     });
@@ -268,7 +276,11 @@ class Attempt {
   }
 }
 
-function outcomeOf({ written, reading, receipt }: Prepared, own: readonly Position[], head: Position): Outcome {
+function outcomeOf(
+  { written, reading, receipt }: Prepared,
+  own: readonly Position[],
+  head: Position,
+): Outcome {
   const { stored } = reading;
   if ('refused' in written) return { ok: false, ...written };
   if ('replay' in written) {

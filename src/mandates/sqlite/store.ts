@@ -26,6 +26,7 @@ export interface SqliteOptions {
   /** Folder of the store; made when it is not there. */
   readonly path: string;
   readonly issuer: string;
+  readonly version: string;
   readonly now: Now;
   /** Told of each change of health: for the log. */
   readonly complain: (what: string) => void;
@@ -155,7 +156,10 @@ function createWriter(worker: Worker, { now, complain }: SqliteOptions): Writer 
   };
 }
 
-function storeOf({ follower, listeners, health, ask, close }: Writer, { now }: SqliteOptions): MandateStore {
+function storeOf(
+  { follower, listeners, health, ask, close }: Writer,
+  { now, version }: SqliteOptions,
+): MandateStore {
   /** The head is this process's own; only a store that takes no writes leaves its age unproven. */
   const prove = (): void => {
     const position = follower.state().position!;
@@ -183,8 +187,8 @@ function storeOf({ follower, listeners, health, ask, close }: Writer, { now }: S
       (await ask((call) => ({ kind: 'proposal', call, submission_id }))) as ProposalResult,
     decision: async (decision_id) =>
       (await ask((call) => ({ kind: 'decision', call, decision_id }))) as DecisionResult,
-    version: async (id, version) =>
-      (await ask((call) => ({ kind: 'version', call, id, version }))) as VersionResult,
+    version: async (id, number) =>
+      (await ask((call) => ({ kind: 'version', call, id, version: number }))) as VersionResult,
     lineage: (id) => {
       const record = follower.record(id);
       const lineage = record === undefined ? undefined : lineageOf(record, follower.record);
@@ -199,7 +203,7 @@ function storeOf({ follower, listeners, health, ask, close }: Writer, { now }: S
     fleet: () => {
       const { position } = follower.state();
       const { epoch, seq } = position!;
-      const own = { id: 'embedded', is_self: true, version: '', epoch, seq, lag: 0, silent_ms: 0 };
+      const own = { id: 'embedded', is_self: true, version, epoch, seq, lag: 0, silent_ms: 0 };
       return Promise.resolve({ ok: true, lease_ms: 0, head: position!, members: [own] });
     },
     figures: () => {
