@@ -58,6 +58,8 @@ export interface SidecarOptions {
   /** No file may grow beyond this: a disk that fails. */
   readonly file_limit_kib?: number;
   readonly store_path?: string;
+  /** YAML of another store than the embedded one. */
+  readonly store?: string;
 }
 
 export interface Sidecar {
@@ -172,7 +174,7 @@ export function readLines(file: string): readonly JsonObject[] {
 }
 
 function configurationText(options: SidecarOptions): string {
-  const { policies, actions, extra, check, control, audience = GIT, store_path } = options;
+  const { policies, actions, extra, check, control, audience = GIT, store_path, store } = options;
   const folders = Object.entries(policies ?? { cedar: 'policies/cedar' }).flatMap(([name, folder]) =>
     folder === undefined
       ? []
@@ -181,7 +183,7 @@ function configurationText(options: SidecarOptions): string {
   return `issuer: ${MANDATES}
 check: ${check ?? '{ listen: "127.0.0.1:0", deadline_ms: 2000, shutdown_grace_ms: 200 }'}
 control: ${control ?? '{ listen: "127.0.0.1:0" }'}
-store: { engine: sqlite, path: ${store_path ?? 'data'} }
+store: ${store ?? `{ engine: sqlite, path: ${store_path ?? 'data'} }`}
 credentials:
   - { name: corp, issuer: "${AS}", audiences: ["${audience}"], jwks: { file: keys.json }, algorithms: [ES256] }
 actions: ${JSON.stringify(actions ?? join(ROOT, 'policies/actions.yaml'))}

@@ -68,20 +68,18 @@ export function judgeSafety({ info, config, mortal }: ServerFacts, assume: reado
   };
 }
 
+/** Settings that only count beside replicas, and when each is as it must be. */
 function replication(needed: number, setting: (name: string) => string | undefined): readonly string[] {
-  const [write, lag, readonly] = ['min-replicas-to-write', 'min-replicas-max-lag', 'replica-read-only'].map(
-    (name) => [name, setting(name)] as const,
-  ) as [Pair, Pair, Pair];
-  const isEnough = Number(write[1]) >= needed;
-  const isQuick = Number(lag[1]) <= MAX_LAG_S && Number(lag[1]) > 0;
-  return [
-    ...(isEnough ? [] : [`${write[0]} ${write[1] ?? 'unknown'}`]),
-    ...(isQuick ? [] : [`${lag[0]} ${lag[1] ?? 'unknown'}`]),
-    ...(readonly[1] === 'yes' ? [] : [`${readonly[0]} ${readonly[1] ?? 'unknown'}`]),
+  const rules: readonly (readonly [name: string, isGood: (value: string) => boolean])[] = [
+    ['min-replicas-to-write', (value) => Number(value) >= needed],
+    ['min-replicas-max-lag', (value) => Number(value) > 0 && Number(value) <= MAX_LAG_S],
+    ['replica-read-only', (value) => value === 'yes'],
   ];
+  return rules.flatMap(([name, isGood]) => {
+    const value = setting(name);
+    return value !== undefined && isGood(value) ? [] : [`${name} ${value ?? 'unknown'}`];
+  });
 }
-
-type Pair = readonly [string, string | undefined];
 
 function refusedOf(info: ReadonlyMap<string, string>): readonly string[] {
   const version = info.get('redis_version') ?? '';
