@@ -1,5 +1,4 @@
 /** Watches that the server stays one whose acknowledgements can be relied on: it may be another one, or set anew. */
-import type { Now } from '../../core/time.ts';
 import type { Keys } from './keys.ts';
 import type { Link } from './link.ts';
 import { type Safety, inspect, judgeSafety, parseInfo } from './safety.ts';
@@ -7,7 +6,6 @@ import { type Safety, inspect, judgeSafety, parseInfo } from './safety.ts';
 export interface GuardParts {
   readonly link: Link;
   readonly keys: Keys;
-  readonly now: Now;
   readonly assume: readonly string[];
   /** The operator has asked for a store that is not safe: it is served, and every decision says so. */
   readonly is_unsafe_allowed: boolean;
@@ -22,18 +20,20 @@ export interface Guard {
   readonly trouble: () => string | undefined;
   /** Looks again where the server, its role or its replicas have changed. */
   readonly watch: () => Promise<void>;
-  /** A replica that was promoted is given time to see that its primary is gone, monotonic ms. */
-  readonly durable_from_ms: () => number;
+  /** How long yet until nothing acknowledged can be unknown to a primary that was left behind, milliseconds. */
+  readonly settling_ms: () => Promise<number>;
 }
 
-/** Longest that a lone primary goes on beside a new one: its `min-replicas-max-lag`, and what it takes to notice. */
-const AFTER_PROMOTION_MS = 4000;
+/**
+ * Longest that a primary goes on by itself after its replica became another one: its `min-replicas-max-lag`, and what it
+ * takes to notice.
+ */
+const SETTLING_S = 4;
 
 export async function openGuard(parts: GuardParts): Promise<Guard | string> {
   const first = await look(parts);
   if (typeof first === 'string') return first;
   let safety = first;
-  let durable_from_ms = 0;
   const trouble = (): string | undefined => {
     if (safety.refused.length > 0) return safety.refused.join('; ');
     if (safety.unsafe.length === 0 || parts.is_unsafe_allowed) return undefined;
@@ -50,8 +50,6 @@ export async function openGuard(parts: GuardParts): Promise<Guard | string> {
     if (isSame) return;
     const next = await look(parts);
     if (typeof next === 'string') return;
-    if (next.run !== safety.run && (next.replicas_needed > 0 || safety.replicas_needed > 0))
-      durable_from_ms = parts.now().mono_ms + AFTER_PROMOTION_MS;
     const before = trouble();
     safety = next;
     const after = trouble();
@@ -62,8 +60,19 @@ export async function openGuard(parts: GuardParts): Promise<Guard | string> {
     unsafe: () => safety.unsafe,
     trouble,
     watch,
-    durable_from_ms: () => durable_from_ms,
+    settling_ms: async () => {
+      if (parts.link.run() !== safety.run) await watch();
+      return safety.replicas_needed === 0 ? 0 : settling(parts);
+    },
   };
+}
+
+/** By the server's own clock: this sidecar may have come to know the server after the others. */
+async function settling({ link, keys }: GuardParts): Promise<number> {
+  const [since, time] = await Promise.all([link.call('HGET', keys.head, 'run_at'), link.call('TIME')]);
+  if (!since.ok || !time.ok) return SETTLING_S * 1000;
+  const age_s = Number((time.value as readonly string[])[0]) - Number(since.value);
+  return Math.max(0, Math.min(SETTLING_S, SETTLING_S - age_s)) * 1000;
 }
 
 async function look({ link, keys, assume }: GuardParts): Promise<Safety | string> {

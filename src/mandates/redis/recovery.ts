@@ -24,7 +24,12 @@ export interface RecoveryParts {
 }
 
 export type Recovered =
-  | { readonly ok: true; readonly head: Position; readonly floor: number; readonly said_again: number }
+  | {
+      readonly ok: true;
+      readonly head: Position;
+      /** `eid`s of the entries that the log had lost. */
+      readonly lost: ReadonlySet<string>;
+    }
   | { readonly ok: false; readonly why: string };
 
 /** Compares a position, and what was applied up to it, with the log as it is now; says again what it has lost. */
@@ -36,7 +41,7 @@ export async function recover(
   const found = await look(undefined, parts);
   if (found.kind !== 'ok') return { ok: false, why: reasonOf(found) };
   const own = await look(position, parts);
-  if (own.kind === 'ok') return begun(found, 0);
+  if (own.kind === 'ok') return begun(found, []);
   if (own.kind !== 'parted') return { ok: false, why: reasonOf(own) };
   if (own.latch === 'GAP' && found.floor <= position.seq)
     return { ok: false, why: 'entries of the log are gone that nobody has trimmed' };
@@ -47,8 +52,8 @@ export async function recover(
   return sayAgain(lost, found.head, own.latch === 'FORK', parts);
 }
 
-function begun({ head, floor }: Extract<Read, { kind: 'ok' }>, said_again: number): Recovered {
-  return { ok: true, head, floor, said_again };
+function begun({ head }: Extract<Read, { kind: 'ok' }>, lost: readonly LogEntry[]): Recovered {
+  return { ok: true, head, lost: new Set(lost.map(({ eid }) => eid)) };
 }
 
 function reasonOf(read: Exclude<Read, { kind: 'ok' }>): string {
@@ -131,5 +136,5 @@ async function sayAgain(
     if (!outcome.ok) return { ok: false, why: outcome.detail };
   }
   const found = await look(undefined, parts);
-  return found.kind === 'ok' ? begun(found, lost.length) : { ok: false, why: reasonOf(found) };
+  return found.kind === 'ok' ? begun(found, lost) : { ok: false, why: reasonOf(found) };
 }

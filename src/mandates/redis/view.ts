@@ -27,8 +27,8 @@ export interface Loaded {
 export interface View {
   readonly state: () => ReplicaState;
   readonly feed: (message: Message) => void;
-  /** Forgets everything held, and stands at a position from now on. */
-  readonly adopt: (position: Position) => void;
+  /** Forgets everything held but `recent`, which is in the log's history, and stands at a position from now on. */
+  readonly adopt: (position: Position, recent: readonly LogEntry[]) => void;
   /** False where the entries since it was read are not held any more: it must be read again. */
   readonly load: (loaded: Loaded) => boolean;
   readonly lineage: (id: string) => Lineage | undefined;
@@ -145,11 +145,11 @@ export function createView({ most, onLatch, onApplied }: ViewOptions): View {
   return {
     state: () => state,
     feed,
-    adopt: (position) => {
+    adopt: (position, kept) => {
       working.clear();
       things.clear();
       conditioned.clear();
-      recent = [];
+      recent = [...kept];
       generation += 1;
       feed({ kind: 'snapshot', position, at: undefined });
     },

@@ -14,7 +14,7 @@ if not run then return { 'UNINITIALISED' } end
 local what = ARGV[2]
 if what == 'arrive' then
   if run ~= ARGV[1] then
-    redis.call('HSET', KEYS[1], 'run', ARGV[1])
+    redis.call('HSET', KEYS[1], 'run', ARGV[1], 'run_at', redis.call('TIME')[1])
     redis.call('DEL', KEYS[3], KEYS[4])
     for _, id in ipairs(redis.call('HKEYS', KEYS[2])) do redis.call('HSET', KEYS[3], id, '1') end
   end

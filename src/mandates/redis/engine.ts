@@ -1,0 +1,162 @@
+/** The parts of one sidecar's side of a shared log, tied together: each is told of what another has found. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { LogEntry } from '../../core/mandate/events.ts';
+import { sha256 } from '../../digest.ts';
+import { fetchCells } from './fetch.ts';
+import { type Fleet, createFleet } from './fleet.ts';
+import { type Keeper, createKeeper } from './keeper.ts';
+import type { RedisStoreOptions, Standing } from './open.ts';
+import { type Recovering, createRecovering } from './recovering.ts';
+import { recover } from './recovery.ts';
+import { type Sync, createSync } from './sync.ts';
+import { type View, createView } from './view.ts';
+import { type Writer, createWriter } from './writer.ts';
+
+export interface Engine {
+  readonly view: View;
+  readonly fleet: Fleet;
+  readonly sync: Sync;
+  readonly writer: Writer;
+  readonly recovering: Recovering;
+  /** Told after each commit that was applied. */
+  readonly listeners: Set<() => void>;
+  /** Entries that the last heartbeat brought before the tail did. */
+  readonly tail_lag: () => number;
+  readonly stopping: AbortController;
+  /** Compares what this sidecar remembers, and joins the fleet; says why it cannot. */
+  readonly join: () => Promise<string | undefined>;
+}
+
+const CONFIRM_MS = 1000;
+
+export function createEngine(standing: Standing, options: RedisStoreOptions): Engine {
+  const { links, keys, outbox, guard } = standing;
+  const { now, issuer, complain, lease_ms } = options;
+  const { id } = outbox.memory;
+  const stopping = new AbortController();
+  const listeners = new Set<() => void>();
+  let beats = 0;
+  let tail_lag = 0;
+  /** The server with which what is remembered was compared last. */
+  let compared = '';
+
+  const view = createView({
+    most: options.working_set,
+    onLatch: (latch) => {
+      complain(`the replica latched: ${latch}`);
+      recovering.start();
+    },
+    onApplied: (entries) => {
+      keeper.applied(entries, view.state().position!);
+      for (const listener of listeners) listener();
+    },
+  });
+  const fleet = createFleet({ keys, link: links.reader, now, id, lease_ms });
+  const known = (): readonly string[] => {
+    const members = fleet.members();
+    const ids = members.length === 0 ? outbox.memory.fleet : members.map((each) => each.id);
+    return ids.filter((each) => each !== id).toSorted();
+  };
+  const keeper: Keeper = createKeeper({
+    outbox,
+    run: links.beat.run,
+    fleet: known,
+    onKept: () => void sync.beat(),
+    complain,
+  });
+
+  /** After each heartbeat: what this sidecar has is in the history of the server that answered. */
+  const settled = async (): Promise<void> => {
+    const { position, latch } = view.state();
+    const run = links.beat.run();
+    if (latch !== undefined || position === undefined || run === undefined) return;
+    keeper.beat(position);
+    if (compared !== run && (await fleet.compared())) compared = run;
+  };
+  const sync = createSync({
+    links,
+    keys,
+    view,
+    now,
+    row: () => {
+      const { epoch, seq } = keeper.kept() ?? { epoch: 0, seq: 0 };
+      const row = { beat: (beats += 1), epoch, seq, at_ms: now().wall_ms, version: options.version };
+      return [id, JSON.stringify(row)];
+    },
+    arrive: (on) => fleet.arrive(on, known()),
+    onBeat: (read) => {
+      tail_lag = read.entries.length;
+      fleet.learn(read.fleet, read.roster);
+      void settled();
+    },
+    onBarrier: options.onBarrier,
+  });
+
+  const writing = {
+    link: links.writer,
+    keys,
+    issuer,
+    digest: sha256,
+    now,
+    fetch: (names: Parameters<typeof fetchCells>[2]) => fetchCells(links.writer, keys, names),
+    confirm: async () => {
+      const { replicas_needed } = guard.safety();
+      if (replicas_needed === 0) return true;
+      const reply = await links.writer.call('WAIT', replicas_needed, CONFIRM_MS);
+      return reply.ok && Number(reply.value) >= replicas_needed;
+    },
+    onDoubt: () => void sync.barrier(),
+    complain,
+  };
+  const writer = createWriter({
+    ...writing,
+    held: view.held,
+    position: () => view.state().position,
+    onAppended: (entries) => appended(entries, view, sync),
+  });
+  const recovery = {
+    link: links.writer,
+    keys,
+    outbox,
+    writer: writing,
+    by: { iss: issuer, sub: 'reconcile' },
+    now,
+  };
+  const recovering: Recovering = createRecovering({
+    view,
+    signal: stopping.signal,
+    arrive: () => fleet.arrive(links.writer, known()),
+    recover: (position) => recover(position, view.recent(), recovery),
+    onBegun: async () => {
+      await sync.beat();
+    },
+    complain,
+  });
+
+  const join = async (): Promise<string | undefined> => {
+    const { fleet: remembered, position } = outbox.memory;
+    if (!(await fleet.arrive(links.writer, remembered))) return 'the server does not answer';
+    view.adopt(standing.head, []);
+    if (position !== undefined) {
+      const recovered = await recover(position, [], recovery);
+      if (!recovered.ok) return `what is remembered cannot be compared with the log: ${recovered.why}`;
+      if (recovered.lost.size > 0)
+        complain(`the log had lost ${recovered.lost.size} entries, which were said again`);
+      view.adopt(recovered.head, []);
+    }
+    return (await sync.beat()) ? undefined : 'the server does not answer';
+  };
+  return { view, fleet, sync, writer, recovering, listeners, tail_lag: () => tail_lag, stopping, join };
+}
+
+/** Applied before it is answered, so that who wrote sees it; others may have written in between. */
+async function appended(entries: readonly LogEntry[], view: View, sync: Sync): Promise<void> {
+  if (entries.length === 0) return;
+  if (view.state().position!.seq === entries[0]!.seq - 1) view.feed({ kind: 'entries', entries });
+  if (view.state().position!.seq < entries.at(-1)!.seq) await sync.barrier();
+}
+
+/** Ends early, and without a word, when all is stopped. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (ms > 0) await sleep(ms, undefined, { signal, ref: false }).catch(() => undefined);
+}
