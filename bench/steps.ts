@@ -32,7 +32,7 @@ export async function measureSteps(policies: string, isShort: boolean): Promise<
 
   const asked = request();
   const action = classify(asked, parts.actions, sha256);
-  const facts = await gather(asked, action, parts);
+  const facts = await gather(asked, action, false, parts);
   const decision = decide(facts);
   const noPolicy = {
     ...facts,
@@ -46,7 +46,9 @@ export async function measureSteps(policies: string, isShort: boolean): Promise<
   const figures = [
     await time('a whole check, without HTTP', () => check(request())),
     await time('  classify', () => classify(asked, parts.actions, sha256)),
-    await time('  gather (remembered token, mandate in the replica)', () => gather(asked, action, parts)),
+    await time('  gather (remembered token, mandate in the replica)', () =>
+      gather(asked, action, false, parts),
+    ),
     await time('  decide, with Cedar', () => decide(facts)),
     await time('  decide, with an engine that permits at once', () => decide(noPolicy)),
     await time('  record (decision log to /dev/null, metrics)', () => record(decision, facts, false, parts)),

@@ -25,7 +25,7 @@ export function createCheck(parts: CheckParts): Check {
   const round = async (asked: CheckRequest, isLast: boolean): Promise<RecordedDecision | 'moved'> => {
     const request = await recall(asked, parts);
     const action = classify(request, parts.actions, parts.digest);
-    const facts = await gather(request, action, parts);
+    const facts = await gather(request, action, isLast, parts);
     const decision = decide(facts);
     return record(decision, facts, isLast, parts);
   };

@@ -1,5 +1,6 @@
 /** Gathers the facts of one check: the only I/O before the decision, all of it under one deadline. */
 import type { Action } from '../core/action.ts';
+import { POINTS } from '../core/check-points.ts';
 import { budgetOf } from '../core/classes.ts';
 import type { CredentialFact } from '../core/credential.ts';
 import type { Facts, MandateFact, Settings } from '../core/facts.ts';
@@ -25,11 +26,19 @@ const LATE_MANDATE: MandateFact = { kind: 'unreadable', detail: 'the mandate cou
 const NOT_LOOKED_AT: CredentialFact = { verdict: 'not_presented' };
 const NOT_ASKED: MandateFact = { kind: 'not_asked' };
 
-export async function gather(request: CheckRequest, action: Action, parts: Gathering): Promise<Facts> {
+/** `isLast`: what is found must be proven now; before, a reservation may prove it later. */
+export async function gather(
+  request: CheckRequest,
+  action: Action,
+  isLast: boolean,
+  parts: Gathering,
+): Promise<Facts> {
   const budget_ms = budgetOf(action.class, parts.settings.budgets);
   const isReadable = action.fault?.reason !== 'malformed_request';
   const proving =
-    isReadable && budget_ms !== undefined ? parts.mandates.prove(needOf(request, budget_ms)) : undefined;
+    isReadable && budget_ms !== undefined
+      ? parts.mandates.prove(needOf(request, budget_ms, isLast))
+      : undefined;
   const credential = isReadable ? await verify(request, parts) : NOT_LOOKED_AT;
   const reference = proving === undefined ? undefined : referenceOf(credential, request);
   const mandate = await find(reference, proving, request, parts);
@@ -47,10 +56,15 @@ export async function gather(request: CheckRequest, action: Action, parts: Gathe
   };
 }
 
-function needOf({ arrived, min_version, token }: CheckRequest, budget_ms: number): ViewNeed {
+function needOf(
+  { arrived, min_version, token, check_point }: CheckRequest,
+  budget_ms: number,
+  isLast: boolean,
+): ViewNeed {
   return {
     budget_ms,
     arrived,
+    may_reserve: !isLast && POINTS[check_point].is_acting,
     ...(min_version === undefined ? {} : { min_version }),
     ...(token === undefined ? {} : { token }),
   };

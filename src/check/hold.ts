@@ -4,9 +4,9 @@ import type { Facts } from '../core/facts.ts';
 import type { Refusal } from '../core/mandate/commands.ts';
 import type { Digest } from '../core/mandate/record.ts';
 import type { Reserved, StoredDecision } from '../core/mandate/stored-decision.ts';
-import { capValidity, refuseAfterwards } from '../core/permit.ts';
+import { capValidity, provenBy, refuseAfterwards } from '../core/permit.ts';
 import { holdingOf } from '../core/reservation.ts';
-import type { Now } from '../core/time.ts';
+import type { Instant, Now } from '../core/time.ts';
 import { within } from './deadline.ts';
 import type { MandateView, WriteResult } from './ports.ts';
 
@@ -19,20 +19,47 @@ export interface HoldingParts {
 
 const LATE = { ok: false, refused: 'unavailable', detail: 'the store did not answer in time' } as const;
 
-/** The decision as it was held, a deny where it could not be, or `moved`: the mandate is not what it was made from. */
-export async function hold(
-  decision: Decision,
-  facts: Facts,
-  parts: HoldingParts,
-): Promise<Decision | 'moved'> {
+/** The decision as it was held, or a deny where it could not be, with the facts that it rests on then. */
+export interface Held {
+  readonly decision: Decision;
+  readonly facts: Facts;
+}
+
+/** `moved`: the mandate is not what the decision was made from, or nothing has proven that it is. */
+export async function hold(decision: Decision, facts: Facts, parts: HoldingParts): Promise<Held | 'moved'> {
   const holding = holdingOf(decision, facts, parts.digest);
-  if (holding.kind === 'needless') return decision;
-  if (holding.kind === 'refused') return refuseAfterwards(decision, 'parameter_violation', holding.detail);
-  const spent_ms = parts.now().mono_ms - facts.asked.arrived.mono_ms;
+  const isUnproven = facts.mandate.kind === 'found' && facts.mandate.proof.awaits_reservation === true;
+  if (isUnproven && (holding.kind !== 'hold' || holding.command.kind !== 'reserve')) return 'moved';
+  if (holding.kind === 'needless') return { decision, facts };
+  if (holding.kind === 'refused')
+    return { decision: refuseAfterwards(decision, 'parameter_violation', holding.detail), facts };
+  const sent = parts.now();
+  const remaining_ms = parts.deadline_ms - (sent.mono_ms - facts.asked.arrived.mono_ms);
   // No longer than it takes to be appended: that budgets are exact across a failover is not claimed.
   const pending = parts.mandates.write(holding.command, 'applied');
-  const result = await within<WriteResult>(pending, parts.deadline_ms - spent_ms, () => LATE);
-  if (holding.command.kind === 'derive' && !result.ok && result.refused !== 'unavailable')
+  const result = await within<WriteResult>(pending, remaining_ms, () => LATE);
+  const proven = isUnproven ? provenAfter(result, sent, { decision, facts }, parts) : { decision, facts };
+  const held = afterWrite(proven.decision, holding.command.kind, result);
+  return held === 'moved' ? held : { decision: held, facts: proven.facts };
+}
+
+/** What the write has proven of the mandate, where nothing else had. */
+function provenAfter(
+  written: WriteResult,
+  sent: Instant,
+  { decision, facts }: Held,
+  { now }: HoldingParts,
+): Held {
+  if (written.ok) return provenBy({ position: written.position, sent }, decision, facts, now());
+  return { decision: { ...decision, freshness: { source: 'none' } }, facts };
+}
+
+function afterWrite(
+  decision: Decision,
+  kind: 'reserve' | 'settle' | 'derive',
+  result: WriteResult,
+): Decision | 'moved' {
+  if (kind === 'derive' && !result.ok && result.refused !== 'unavailable')
     return delegationRefused(decision, result);
   if (!result.ok) return refuseAfterwards(decision, 'state_unavailable', result.detail);
   return result.reserved === undefined ? decision : asReserved(decision, result.reserved);

@@ -28,6 +28,8 @@ export interface ViewNeed {
   readonly min_version?: number;
   /** A position that the view must have reached. */
   readonly token?: Position;
+  /** An allow would be reserved, which proves the mandate by itself where it is metered: no barrier is waited for. */
+  readonly may_reserve?: boolean;
 }
 
 /** `src/mandates`, as checks see it: the one read path, whatever the engine, and what holds an allow. */

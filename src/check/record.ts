@@ -31,7 +31,7 @@ export async function record(
   parts: Recording,
 ): Promise<RecordedDecision | 'moved'> {
   const held = await hold(decision, facts, parts);
-  if (held !== 'moved') return conclude(held, facts, parts);
+  if (held !== 'moved') return conclude(held.decision, held.facts, parts);
   if (!isLast) return held;
   const detail = 'the mandate changed while it was decided';
   return conclude(refuseAfterwards(decision, 'state_unavailable', detail), facts, parts);

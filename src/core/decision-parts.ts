@@ -60,7 +60,8 @@ function requestPart(finding: RequestFinding): RequestPart {
   return { ...part, engines: Object.fromEntries(shown) };
 }
 
-function freshnessPart(action: Action, facts: Facts, mandate: MandateFinding): FreshnessPart {
+/** Where the view came from and how old it was; nothing where no mandate was judged. */
+export function freshnessPart(action: Action, facts: Facts, mandate: MandateFinding): FreshnessPart {
   const { joined, judgement } = mandate;
   const unsafe = facts.unsafe_store.length === 0 ? {} : { unsafe_store: facts.unsafe_store };
   if (joined === undefined || judgement === undefined) return { source: 'none', ...unsafe };

@@ -12,6 +12,8 @@ export interface ViewProof {
   /** The moment at which the view is proven to have been all there was. */
   readonly proven: Instant;
   readonly latch: Latch | undefined;
+  /** Nothing is proven yet: the reservation will, which holds only where the mandate is what this view shows. */
+  readonly awaits_reservation?: true;
 }
 
 export interface Need {
@@ -28,14 +30,14 @@ export type Judgement =
 export function judge(proof: ViewProof, need: Need, at: Instant): Judgement {
   const age_ms = elapsed(proof.proven, at);
   if (proof.latch !== undefined) return { fresh: false, age_ms, why: `the view is latched: ${proof.latch}` };
-  if (need.budget_ms === 0) {
+  if (need.budget_ms === 0 && proof.awaits_reservation !== true) {
     const isAfterArrival =
       proof.proven.mono_ms >= need.arrived.mono_ms && proof.proven.wall_ms >= need.arrived.wall_ms;
     return isAfterArrival
       ? { fresh: true, age_ms }
       : { fresh: false, age_ms, why: 'the view is not proven current since the request arrived' };
   }
-  return age_ms <= need.budget_ms
+  return age_ms <= need.budget_ms || proof.awaits_reservation === true
     ? { fresh: true, age_ms }
     : { fresh: false, age_ms, why: `the view is older than ${need.budget_ms} ms` };
 }

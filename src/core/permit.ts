@@ -3,7 +3,11 @@ import { budgetOf } from './classes.ts';
 import { ISSUING, issuanceError } from './issuance.ts';
 import type { Decision } from './decision.ts';
 import type { Facts } from './facts.ts';
-import { effectiveEnd } from './mandate/life.ts';
+import { freshnessPart } from './decision-parts.ts';
+import { judge } from './freshness.ts';
+import { openApprovals } from './mandate/action-approval.ts';
+import type { Position } from './mandate/events.ts';
+import { effectiveEnd, ownOf } from './mandate/life.ts';
 import { type NextAction, REASON_TABLE, type Reason } from './reasons.ts';
 import { type Instant, elapsed, formatTime, parseTime } from './time.ts';
 import type { MandateFinding } from './verdicts.ts';
@@ -19,6 +23,46 @@ export function validUntil(facts: Facts, mandate: MandateFinding): number {
   const { approval } = mandate;
   const approval_end = approval === undefined ? Infinity : (parseTime(approval.approved_until) ?? -Infinity);
   return Math.min(token_end, effectiveEnd(joined.lineage), permit_end, approval_end);
+}
+
+/**
+ * What a reservation has proven: it was appended where the mandate was as it had been seen, so that the view it was
+ * decided from was all there was when the reservation was sent.
+ */
+export function provenBy(
+  { position, sent }: { readonly position: Position; readonly sent: Instant },
+  decision: Decision,
+  facts: Facts,
+  at: Instant,
+): { readonly decision: Decision; readonly facts: Facts } {
+  const { mandate } = facts;
+  if (mandate.kind !== 'found') return { decision, facts };
+  const joined = {
+    ...mandate,
+    proof: { source: 'barrier', position, proven: sent, latch: undefined },
+  } as const;
+  const finding = findingOf(joined, decision, facts, at);
+  const proven = { ...facts, mandate: joined };
+  const freshness = freshnessPart(facts.action, proven, finding);
+  const isAllow = decision.effect === 'allow';
+  const valid_until = isAllow ? formatTime(validUntil(proven, finding)) : decision.valid_until;
+  const kept = valid_until === undefined ? {} : { valid_until };
+  return { decision: { ...decision, freshness, ...kept }, facts: proven };
+}
+
+function findingOf(
+  joined: Extract<Facts['mandate'], { kind: 'found' }>,
+  { approval: id, mandate }: Decision,
+  { asked }: Facts,
+  at: Instant,
+): MandateFinding {
+  const approval = openApprovals(ownOf(joined.lineage), at.wall_ms).find((each) => each.id === id);
+  return {
+    verdict: mandate.verdict,
+    joined,
+    judgement: judge(joined.proof, { budget_ms: 0, arrived: asked.arrived }, at),
+    ...(approval === undefined ? {} : { approval }),
+  };
 }
 
 /** No longer than until `end`, RFC 3339. */

@@ -32,7 +32,8 @@ export function createProving(parts: ProvingParts): Pick<MandateStore, 'prove' |
         find: async (reference) => {
           const trouble = parts.trouble();
           if (trouble !== undefined) return unreadable(trouble);
-          return begun === undefined ? cached(reference, need, parts) : proven(reference, begun, need, parts);
+          if (begun === undefined) return cached(reference, need, parts);
+          return reservable(reference, need, parts) ?? proven(reference, begun, need, parts);
         },
       };
     },
@@ -56,6 +57,32 @@ async function proven(
   const why = parts.reserve(answer.roster);
   if (why !== undefined) return unreadable(why);
   return held(reference, answer, parts) ?? fetched(reference, need, parts);
+}
+
+/**
+ * A metered mandate is proven by the reservation that an allow needs: it holds only where the versions are those that the
+ * decision saw. What a condition makes of it has no version, so that those wait for the barrier.
+ */
+function reservable(
+  reference: Reference,
+  { may_reserve = false, min_version, token }: ViewNeed,
+  { view }: ProvingParts,
+): MandateFact | undefined {
+  const { position, proven: proven_at, latch } = view.state();
+  const lineage = may_reserve ? view.lineage(reference.id) : undefined;
+  if (lineage === undefined || position === undefined || proven_at === undefined || latch !== undefined)
+    return undefined;
+  const isMetered = ownOf(lineage).usage !== undefined;
+  const isPlain = lineage.every(({ conditions }) => conditions === undefined);
+  if (!isMetered || !isPlain || min_version !== undefined || token !== undefined) return undefined;
+  const proof: ViewProof = {
+    source: 'replica',
+    position,
+    proven: proven_at,
+    latch,
+    awaits_reservation: true,
+  };
+  return found(lineage, reference, proof);
 }
 
 /** From the replica where that is recent enough; else as of now. */
