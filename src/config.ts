@@ -154,7 +154,14 @@ const file = z.strictObject({
       token_file: path.optional(),
     })
     .prefault({}),
-  store: z.preprocess(withEngine, z.discriminatedUnion('engine', [sqlite, redis])).prefault({}),
+  store: z
+    .preprocess(
+      withEngine,
+      z.discriminatedUnion('engine', [sqlite, redis], {
+        error: ({ code }) => (code === 'invalid_union' ? 'expected `sqlite` or `redis`' : undefined),
+      }),
+    )
+    .prefault({}),
   budgets: z
     .strictObject({
       consequential_read: budget(60_000, '60s').prefault('60s'),

@@ -5,6 +5,7 @@ import { sha256 } from '../../digest.ts';
 import { fetchCells } from './fetch.ts';
 import { type Fleet, createFleet } from './fleet.ts';
 import { type Keeper, createKeeper } from './keeper.ts';
+import type { Link } from './link.ts';
 import type { RedisStoreOptions, Standing } from './open.ts';
 import { type Recovering, createRecovering } from './recovering.ts';
 import { recover } from './recovery.ts';
@@ -57,6 +58,11 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
     const ids = members.length === 0 ? outbox.memory.fleet : members.map((each) => each.id);
     return ids.filter((each) => each !== id).toSorted();
   };
+  /** Nothing is relied on that another server says before it was seen how that one is set. */
+  const arrive = async (on: Link): Promise<boolean> => {
+    await guard.watch();
+    return guard.safety().run === on.run() && fleet.arrive(on, known());
+  };
   const keeper: Keeper = createKeeper({
     outbox,
     run: links.beat.run,
@@ -83,7 +89,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
       const row = { beat: (beats += 1), epoch, seq, at_ms: now().wall_ms, version: options.version };
       return [id, JSON.stringify(row)];
     },
-    arrive: (on) => fleet.arrive(on, known()),
+    arrive,
     onBeat: (read) => {
       tail_lag = read.entries.length;
       fleet.learn(read.fleet, read.roster);
@@ -125,7 +131,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
   const recovering: Recovering = createRecovering({
     view,
     signal: stopping.signal,
-    arrive: () => fleet.arrive(links.writer, known()),
+    arrive: () => arrive(links.writer),
     recover: (position) => recover(position, view.recent(), recovery),
     onBegun: async () => {
       await sync.beat();

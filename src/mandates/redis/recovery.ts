@@ -132,7 +132,7 @@ async function sayAgain(
     });
     const events = lost.map(({ event }) => event);
     const command = { kind: 'heal', lost: events, by: parts.by, at_ms: parts.now().wall_ms } as const;
-    const { outcome } = await writer.write(command, true);
+    const { outcome } = await writer.write(command, false);
     if (!outcome.ok) return { ok: false, why: outcome.detail };
   }
   const found = await look(undefined, parts);
