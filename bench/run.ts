@@ -4,11 +4,13 @@ import { arch, cpus, platform } from 'node:os';
 import { join } from 'node:path';
 import type { BenchOptions, Figure } from './figure.ts';
 import { fleet } from './fleet.ts';
+import { freshness } from './freshness.ts';
 import { hello } from './hello.ts';
 import { mandates } from './mandates.ts';
 
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<readonly Figure[]>>> = {
   fleet,
+  freshness,
   hello,
   mandates,
 };
