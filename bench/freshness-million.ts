@@ -72,6 +72,7 @@ async function catchUp({ port }: RedisServer, stored: number): Promise<number> {
     arrive: () => Promise.resolve(false),
     onBeat: () => undefined,
     onBarrier: () => undefined,
+    complain: refuse,
   });
   const begun = performance.now();
   const answer = await sync.barrier();

@@ -133,7 +133,7 @@ async function revocations(members: readonly Member[], rounds: number): Promise<
     if (!result.ok || result.acknowledged !== (isEnforced ? 'enforced' : 'durable'))
       throw new Error(`the revocation was ${result.ok ? result.acknowledged : result.detail}`);
     (isEnforced ? enforced : calls).push(returned - begun);
-    if ((await stateOf(await seen(third.store, id, 0))) !== 'revoked') late += 1;
+    if (stateOf(await seen(third.store, id, 0)) !== 'revoked') late += 1;
     while (stateOf(await seen(other.store, id, 60_000)) !== 'revoked') await turn();
     if (!isEnforced) spreads.push(performance.now() - returned);
   }

@@ -61,6 +61,8 @@ export interface Touched {
 export interface Working {
   readonly find: (id: string) => MandateRecord | undefined;
   readonly holds: 'all' | 'some';
+  /** `eid` of an entry that was applied before the last one; undefined where that is no longer known. */
+  readonly eidAt: (seq: number) => string | undefined;
 }
 
 export const EMPTY_REPLICA: ReplicaState = { position: undefined, proven: undefined, latch: undefined };
@@ -73,7 +75,7 @@ export function step(state: ReplicaState, message: Message, working: Working): S
       return applyAll(state, message.entries, working);
     case 'proof': {
       const applied = applyAll(state, message.missing, working);
-      return { ...applied, state: prove(applied.state, message) };
+      return { ...applied, state: prove(applied.state, message, working) };
     }
     case 'latched':
       return unchanged({ ...state, latch: state.latch ?? message.latch });
@@ -84,7 +86,8 @@ function unchanged(state: ReplicaState): Step {
   return { state, changed: [], observed: [] };
 }
 
-function applyAll(before: ReplicaState, entries: readonly LogEntry[], { find, holds }: Working): Step {
+function applyAll(before: ReplicaState, entries: readonly LogEntry[], working: Working): Step {
+  const { find, holds, eidAt } = working;
   let state = before;
   const changed = new Map<string, Touched>();
   const observed: Observation[] = [];
@@ -105,7 +108,7 @@ function applyAll(before: ReplicaState, entries: readonly LogEntry[], { find, ho
   };
   for (const entry of entries) {
     if (state.latch !== undefined || state.position === undefined) break;
-    const place = placeOf(entry, state.position);
+    const place = placeOf(entry, state.position, eidAt);
     if (place === 'applied') continue;
     if (place !== 'next') return stepped(place);
     const folded = isPassedOver(entry.event) ? {} : apply(entry.event, entry.seq, lookup);
@@ -140,23 +143,38 @@ export function subjectOf(event: MandateEvent): string | undefined {
 }
 
 /** Where an entry stands towards what was applied. Ids are dense, but after a failover they can be used again. */
-function placeOf(entry: LogEntry, position: Position): 'applied' | 'next' | 'GAP' | 'FORK' | 'EPOCH' {
+function placeOf(
+  entry: LogEntry,
+  position: Position,
+  eidAt: Working['eidAt'],
+): 'applied' | 'next' | 'GAP' | 'FORK' | 'EPOCH' {
   if (entry.epoch !== position.epoch) return 'EPOCH';
-  if (entry.seq < position.seq) return 'applied';
+  if (entry.seq < position.seq) {
+    // It may have been asked for before the view went on, on what turns out to be another history.
+    const known = eidAt(entry.seq);
+    return known === undefined || known === entry.eid ? 'applied' : 'FORK';
+  }
   if (entry.seq === position.seq) return entry.eid === position.eid ? 'applied' : 'FORK';
   if (entry.seq > position.seq + 1) return 'GAP';
   return entry.prev === position.eid ? 'next' : 'FORK';
 }
 
-function prove(state: ReplicaState, proof: Extract<Message, { kind: 'proof' }>): ReplicaState {
+function prove(
+  state: ReplicaState,
+  proof: Extract<Message, { kind: 'proof' }>,
+  { eidAt }: Working,
+): ReplicaState {
   const { position } = state;
   const { head, asked, sent } = proof;
   if (state.latch !== undefined || position === undefined) return state;
   if (head.epoch !== position.epoch) return { ...state, latch: 'EPOCH' };
   // The log is shorter than what was applied when the question left: it lost history.
   if (head.seq < asked.seq) return { ...state, latch: 'FORK' };
-  if (head.seq === position.seq && head.eid !== position.eid) return { ...state, latch: 'FORK' };
   if (head.seq > position.seq) return state;
+  const own = head.seq === position.seq ? position.eid : eidAt(head.seq);
+  // What was applied there is not known any more: the head may be of this history or of another.
+  if (own === undefined) return state;
+  if (own !== head.eid) return { ...state, latch: 'FORK' };
   return isLater(sent, state.proven) ? { ...state, proven: sent } : state;
 }
 

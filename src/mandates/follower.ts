@@ -66,7 +66,7 @@ export function createFollower(onLatch: (latch: string) => void): Follower {
   };
 
   const feed = (message: Message): void => {
-    const next = step(state, message, { find: record, holds: 'all' });
+    const next = step(state, message, { find: record, holds: 'all', eidAt: () => undefined });
     for (const changed of next.changed) keep(changed.record);
     for (const each of next.observed) see(each);
     if (next.state.latch !== undefined && next.state.latch !== state.latch) onLatch(next.state.latch);

@@ -12,7 +12,7 @@ interface Slot<Want, Answer> {
   waiting: number;
 }
 
-/** `run` never rejects. `onRun` is told how many had joined a call: for the metrics. */
+/** Rejects what `run` rejects. `onRun` is told how many had joined a call: for the metrics. */
 export function createSlots<Want, Answer>(
   run: (wants: ReadonlySet<Want>) => Promise<Answer>,
   onRun: (joined: number) => void = () => undefined,
@@ -25,11 +25,12 @@ export function createSlots<Want, Answer>(
     pending = undefined;
     isFlying = true;
     onRun(slot.waiting);
-    void run(slot.wants).then((answer) => {
-      isFlying = false;
-      slot.answer.resolve(answer);
-      launch();
-    });
+    run(slot.wants)
+      .then(slot.answer.resolve, slot.answer.reject)
+      .finally(() => {
+        isFlying = false;
+        launch();
+      });
   };
   return {
     ask: (want) => {

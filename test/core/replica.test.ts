@@ -10,8 +10,16 @@ import { GENESIS, approved, at, chain, revoked } from '../support/records.ts';
 function drive(messages: readonly Message[]): { state: ReplicaState; working: Map<string, MandateRecord> } {
   let state = EMPTY_REPLICA;
   const working = new Map<string, MandateRecord>();
+  const applied = new Map<number, string>();
   for (const message of messages) {
-    const next = step(state, message, { find: (id) => working.get(id), holds: 'all' });
+    const before = state.position?.seq ?? 0;
+    const eidAt = (seq: number) => applied.get(seq);
+    const next = step(state, message, { find: (id) => working.get(id), holds: 'all', eidAt });
+    const entries =
+      message.kind === 'entries' ? message.entries : message.kind === 'proof' ? message.missing : [];
+    for (const { seq, eid } of entries) {
+      if (seq > before && seq <= (next.state.position?.seq ?? 0)) applied.set(seq, eid);
+    }
     for (const { record } of next.changed) working.set(record.id, record);
     ({ state } = next);
   }
@@ -111,6 +119,31 @@ describe('lost or foreign history latches, and stays latched', () => {
       { kind: 'snapshot', position: head, at: at(5) },
     ]);
     expect(state).toEqual({ position: head, proven: at(5), latch: undefined });
+  });
+});
+
+describe('what was asked for before the view went on', () => {
+  const other = chain([approved('a'), approved('x'), revoked('a', 2)], GENESIS, 'other');
+  const otherHead = position(other[1]!);
+
+  test('entries behind the position are compared with what was applied there', () => {
+    expect(drive([snapshot, tail(LOG), tail(other.slice(0, 2))]).state.latch).toBe('FORK');
+  });
+
+  test('a head behind the position proves, where it is of the same history', () => {
+    const { state } = drive([snapshot, tail(LOG), proof(9, GENESIS, position(LOG[1]!))]);
+    expect(state).toMatchObject({ proven: at(9), latch: undefined, position: head });
+  });
+
+  test('and is a fork where it is of another', () => {
+    const { state } = drive([snapshot, tail(LOG), proof(9, GENESIS, otherHead)]);
+    expect(state).toMatchObject({ proven: at(0), latch: 'FORK' });
+  });
+
+  test('what is no longer known proves nothing', () => {
+    const later: Message = { kind: 'snapshot', position: head, at: at(5) };
+    const { state } = drive([later, proof(9, GENESIS, position(LOG[1]!))]);
+    expect(state).toMatchObject({ proven: at(5), latch: undefined });
   });
 });
 

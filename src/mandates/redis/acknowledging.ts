@@ -5,6 +5,7 @@ import { type Now, formatTime } from '../../core/time.ts';
 import type { Fleet } from './fleet.ts';
 import type { Guard } from './guard.ts';
 import type { Intents } from './intents.ts';
+import { pause } from './pause.ts';
 import type { Written, Writer } from './writer.ts';
 
 export interface AcknowledgingParts {
@@ -15,11 +16,12 @@ export interface AcknowledgingParts {
   readonly health: () => StoreHealth;
   readonly lease_ms: number;
   readonly now: Now;
-  readonly pause: (ms: number) => Promise<void>;
+  /** Ends every wait. */
+  readonly signal: AbortSignal;
 }
 
 export function createAcknowledging(parts: AcknowledgingParts): Pick<MandateStore, 'write'> {
-  const { intents, guard, fleet, now, pause, lease_ms } = parts;
+  const { intents, guard, fleet, now, signal, lease_ms } = parts;
   return {
     write: async (command, acknowledge, timeout_ms = 2 * lease_ms): Promise<WriteResult> => {
       // What an unsafe store says that it has may be gone: it is never more than applied.
@@ -30,9 +32,9 @@ export function createAcknowledging(parts: AcknowledgingParts): Pick<MandateStor
         : await append(command, isMore, parts);
       if (!outcome.ok) return outcome;
       if (!isMore || !is_confirmed) return { ...outcome, acknowledged: 'applied' };
-      await pause(await guard.settling_ms());
+      await pause(await guard.settling_ms(), signal);
       if (level === 'durable') return { ...outcome, acknowledged: 'durable' };
-      const isEnforced = await fleet.enforced(outcome.position, timeout_ms, pause);
+      const isEnforced = await fleet.enforced(outcome.position, timeout_ms, signal);
       return isEnforced
         ? { ...outcome, acknowledged: 'enforced', enforced_at: formatTime(now().wall_ms) }
         : { ...outcome, acknowledged: 'durable' };

@@ -62,7 +62,9 @@ export function recordOf({ fields }: Cell, up_to = Infinity): RecordResult {
     record = folded.mandate;
   }
   if (record === undefined) return 'corrupt';
-  return up_to === Infinity ? { ...record, ...partsOf(fields) } : record;
+  if (up_to !== Infinity) return record;
+  const parts = partsOf(fields);
+  return parts === 'corrupt' ? 'corrupt' : { ...record, ...parts };
 }
 
 /** Entries that made a version, in order; `last` names the one that must be there, so that none can go missing. */
@@ -75,18 +77,37 @@ function versionsOf(fields: ReadonlyMap<string, string>): readonly LogEntry[] | 
   return isWhole ? (entries as readonly LogEntry[]) : 'corrupt';
 }
 
-function partsOf(fields: ReadonlyMap<string, string>): Partial<MandateRecord> {
-  const parts = PARTS.flatMap((name) => {
+function partsOf(fields: ReadonlyMap<string, string>): Partial<MandateRecord> | 'corrupt' {
+  const parts: [string, unknown][] = [];
+  for (const name of PARTS) {
     const text = fields.get(name);
-    return text === undefined ? [] : [[name, JSON.parse(text)]];
-  });
-  return Object.fromEntries(parts) as Partial<MandateRecord>;
+    if (text === undefined) continue;
+    const value = parsed(text);
+    if (value === 'corrupt') return 'corrupt';
+    parts.push([name, value]);
+  }
+  return Object.fromEntries(parts);
 }
 
-/** A value that is kept whole, as JSON. */
+/** What does not verify: nothing may be built on it. */
+export class CorruptCell extends Error {}
+
+/** A value that is kept whole, as JSON; undefined where there is none. Throws `CorruptCell`. */
 export function valueOf({ fields }: Cell): unknown {
   const text = fields.get('v');
-  return text === undefined ? undefined : JSON.parse(text);
+  if (text === undefined) return undefined;
+  const value = parsed(text);
+  if (value === 'corrupt') throw new CorruptCell('a stored value does not verify');
+  return value;
+}
+
+/** JSON that somebody else may have written over. */
+export function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return 'corrupt';
+  }
 }
 
 /** Mandates that have a condition on a thing. */

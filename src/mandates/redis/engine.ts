@@ -1,5 +1,4 @@
 /** The parts of one sidecar's side of a shared log, tied together: each is told of what another has found. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { LogEntry } from '../../core/mandate/events.ts';
 import { sha256 } from '../../digest.ts';
 import { fetchCells } from './fetch.ts';
@@ -96,6 +95,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
       void settled();
     },
     onBarrier: options.onBarrier,
+    complain,
   });
 
   const writing = {
@@ -133,6 +133,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
     signal: stopping.signal,
     arrive: () => arrive(links.writer),
     recover: (position) => recover(position, view.recent(), recovery),
+    onPassedOver: keeper.applied,
     onBegun: async () => {
       await sync.beat();
     },
@@ -148,6 +149,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
       if (!recovered.ok) return `what is remembered cannot be compared with the log: ${recovered.why}`;
       if (recovered.lost.size > 0)
         complain(`the log had lost ${recovered.lost.size} entries, which were said again`);
+      keeper.applied(recovered.endings, recovered.head);
       view.adopt(recovered.head, []);
     }
     return (await sync.beat()) ? undefined : 'the server does not answer';
@@ -160,9 +162,4 @@ async function appended(entries: readonly LogEntry[], view: View, sync: Sync): P
   if (entries.length === 0) return;
   if (view.state().position!.seq === entries[0]!.seq - 1) view.feed({ kind: 'entries', entries });
   if (view.state().position!.seq < entries.at(-1)!.seq) await sync.barrier();
-}
-
-/** Ends early, and without a word, when all is stopped. */
-export async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (ms > 0) await sleep(ms, undefined, { signal, ref: false }).catch(() => undefined);
 }

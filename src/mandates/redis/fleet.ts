@@ -5,6 +5,8 @@
 import type { Position } from '../../core/mandate/events.ts';
 import type { Now } from '../../core/time.ts';
 import { fieldsOf } from './cells.ts';
+import { pause } from './pause.ts';
+import { readReply } from './replies.ts';
 import type { Keys } from './keys.ts';
 import type { Link, Reply } from './link.ts';
 
@@ -49,11 +51,7 @@ export interface Fleet {
   /** Takes those out whose lease has run out. */
   readonly sweep: () => Promise<void>;
   /** Resolves when every sidecar that lives has applied a position, or its lease has run out; false at the deadline. */
-  readonly enforced: (
-    position: Position,
-    timeout_ms: number,
-    wait: (ms: number) => Promise<void>,
-  ) => Promise<boolean>;
+  readonly enforced: (position: Position, timeout_ms: number, signal: AbortSignal) => Promise<boolean>;
 }
 
 /** First and longest pause between two looks at how far the others have come. */
@@ -88,9 +86,22 @@ export function createFleet({ keys, link, now, id, lease_ms }: FleetParts): Flee
       if (rows.get(each)?.text !== text) rows.set(each, { text, row: parseRow(text), since_ms: at });
     }
   };
-  const learnRoster = (roster: readonly string[]): void => {
+  const learnRoster = (roster: readonly string[]): readonly (readonly [string, number])[] => {
     for (const each of waiting.keys()) if (!roster.includes(each)) waiting.delete(each);
     for (const each of roster) if (!waiting.has(each)) waiting.set(each, mono());
+    return [...waiting];
+  };
+  /** Rows and roster of the server that serves now, never of one that did. */
+  const look = async (): Promise<
+    { rows: ReadonlyMap<string, string>; roster: readonly string[] } | undefined
+  > => {
+    const run = link.run();
+    if (run === undefined) return undefined;
+    const names = [keys.head, keys.log, keys.fleet, keys.roster, keys.fleet];
+    const reply = await link.script('read', names, [run, '', '', '', 0, '', '', 'hash', '']);
+    const read = reply.ok ? readReply(reply.value) : undefined;
+    if (read?.kind !== 'ok') return undefined;
+    return { rows: fieldsOf(read.cells[0] as readonly string[]), roster: read.roster };
   };
   const isOver = (since_ms: number): boolean => mono() - since_ms > lease_ms;
 
@@ -117,20 +128,23 @@ export function createFleet({ keys, link, now, id, lease_ms }: FleetParts): Flee
       const all = [...gone, ...absent.map(([each]) => [each, ''] as const)];
       if (all.length > 0) await call(link, 'gone', ...all.flat());
     },
-    enforced: async (position, timeout_ms, wait) => {
+    enforced: async (position, timeout_ms, signal) => {
       const began = mono();
-      for (let pause = LOOK_MS; ; pause = Math.min(2 * pause, LONGEST_LOOK_MS)) {
-        const reply = await link.call('HGETALL', keys.fleet);
-        if (reply.ok) {
-          learnRows(fieldsOf(reply.value as readonly string[]));
+      for (let wait_ms = LOOK_MS; ; wait_ms = Math.min(2 * wait_ms, LONGEST_LOOK_MS)) {
+        const now_there = await look();
+        if (now_there !== undefined) {
+          learnRows(now_there.rows);
+          const awaited = learnRoster(now_there.roster).filter(
+            ([, since]) => !isOver(Math.max(since, began)),
+          );
           // A lease that was renewed before the write ends no later than one lease after it.
           const behind = [...rows.values()].filter(
             ({ row, since_ms }) => !hasReached(row, position) && !isOver(Math.max(since_ms, began)),
           );
-          if (behind.length === 0) return true;
+          if (behind.length === 0 && awaited.length === 0) return true;
         }
-        if (mono() - began + pause > timeout_ms) return false;
-        await wait(pause);
+        if (signal.aborted || mono() - began + wait_ms > timeout_ms) return false;
+        await pause(wait_ms, signal);
       }
     },
   };

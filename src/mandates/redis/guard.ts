@@ -9,6 +9,8 @@ export interface GuardParts {
   readonly assume: readonly string[];
   /** The operator has asked for a store that is not safe: it is served, and every decision says so. */
   readonly is_unsafe_allowed: boolean;
+  /** The server is one that must not be served from: what is asked next may find another. */
+  readonly onRefused: () => void;
   readonly complain: (what: string) => void;
 }
 
@@ -47,6 +49,7 @@ export async function openGuard(parts: GuardParts): Promise<Guard | string> {
       parts.link.run() === safety.run &&
       now.get('role') === safety.role &&
       Number(now.get('connected_slaves')) === safety.replicas;
+    if (isSame && safety.refused.length > 0) parts.onRefused();
     if (isSame) return;
     const next = await look(parts);
     if (typeof next === 'string') return;
@@ -54,6 +57,7 @@ export async function openGuard(parts: GuardParts): Promise<Guard | string> {
     safety = next;
     const after = trouble();
     if (after !== undefined && after !== before) parts.complain(after);
+    if (safety.refused.length > 0) parts.onRefused();
   };
   return {
     safety: () => safety,

@@ -24,33 +24,39 @@ export interface KeeperParts {
 export function createKeeper({ outbox, run, fleet, onKept, complain }: KeeperParts): Keeper {
   let kept: Position | undefined;
   let last: Position | undefined;
-  let pending = 0;
+  /** Ends that are not known to be on disk: nothing behind them counts as kept. */
+  let owed: readonly LogEntry[] = [];
+  let isKeeping = false;
   let written = '';
   let isComplained = false;
-  const keep = async (endings: readonly LogEntry[], position: Position): Promise<void> => {
-    pending += 1;
+
+  const keep = async (): Promise<void> => {
+    isKeeping = true;
+    const [endings, position] = [owed, last!];
     const memory = { position, run: run(), fleet: fleet() };
-    written = JSON.stringify(memory);
     const isKept = await outbox.keep(endings, memory);
-    pending -= 1;
-    if (isKept) {
-      // Answers come in order: what was asked before this one is on disk as well.
-      kept = pending === 0 ? last : position;
-      if (endings.length > 0) onKept();
-    } else if (!isComplained) complain('the outbox cannot keep what was applied');
+    isKeeping = false;
+    if (!isKept && !isComplained) complain('the outbox cannot keep what was applied');
     isComplained = !isKept;
+    if (!isKept) return;
+    written = JSON.stringify(memory);
+    owed = owed.slice(endings.length);
+    kept = owed.length === 0 ? last : position;
+    if (endings.length > 0) onKept();
+    if (owed.length > 0) void keep();
   };
   return {
     applied: (entries, position) => {
       last = position;
       const endings = entries.filter(({ event }) => isEnding(event));
-      if (endings.length > 0) void keep(endings, position);
-      else if (pending === 0 && !isComplained) kept = position;
+      owed = [...owed, ...endings];
+      if (owed.length === 0) kept = position;
+      else if (!isKeeping && !isComplained) void keep();
     },
     beat: (position) => {
       last = position;
       const isNew = written !== JSON.stringify({ position, run: run(), fleet: fleet() });
-      if (pending === 0 && (isNew || isComplained)) void keep([], position);
+      if (!isKeeping && (isNew || owed.length > 0)) void keep();
     },
     kept: () => kept,
   };

@@ -56,6 +56,7 @@ export function openLink({ redis: options, name, silence_ms, onReady, onError }:
     replyMapping: 'legacy' as const,
     connectionName: `mandated ${name}`,
     connectTimeout: CONNECT_TIMEOUT_MS,
+    sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,

@@ -64,7 +64,14 @@ export async function stand(options: RedisStoreOptions): Promise<Standing | Refu
     return give_up(`the server does not answer: ${lastError() || 'no connection in time'}`);
   const keys = keysOf(options.tenant);
   const { assume, complain, unsafe_store: is_unsafe_allowed } = options;
-  const guard = await openGuard({ link: links.writer, keys, assume, is_unsafe_allowed, complain });
+  const guard = await openGuard({
+    link: links.writer,
+    keys,
+    assume,
+    is_unsafe_allowed,
+    onRefused: () => all.forEach((each) => each.renew()),
+    complain,
+  });
   if (typeof guard === 'string') return give_up(`the server cannot be asked how it is set: ${guard}`);
   if (guard.safety().refused.length > 0) return give_up(guard.safety().refused.join('; '));
   if (guard.trouble() !== undefined) return give_up(`${guard.trouble()}; ${HOW_TO_MEND}`);

@@ -28,6 +28,8 @@ export function createProving(parts: ProvingParts): Pick<MandateStore, 'prove' |
     prove: (need) => {
       // An action that cannot be undone is proven from its arrival on, beside the verification of its credential.
       const begun = need.budget_ms === 0 ? sync.barrier() : undefined;
+      // Not every question comes to ask for its mandate; who does is told.
+      begun?.catch(() => undefined);
       return {
         find: async (reference) => {
           const trouble = parts.trouble();

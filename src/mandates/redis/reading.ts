@@ -7,7 +7,16 @@ import type { Receipt, Stored } from '../../core/mandate/commands.ts';
 import type { MandateRecord, Observation, Proposal } from '../../core/mandate/record.ts';
 import type { StoredDecision } from '../../core/mandate/stored-decision.ts';
 import type { Touched } from '../../core/replica.ts';
-import { ABSENT, type Cell, type CellKind, type CellName, recordOf, valueOf, watchersOf } from './cells.ts';
+import {
+  ABSENT,
+  type Cell,
+  type CellKind,
+  type CellName,
+  CorruptCell,
+  recordOf,
+  valueOf,
+  watchersOf,
+} from './cells.ts';
 import type { Keys } from './keys.ts';
 
 /** A cell that is at hand, or a mandate as the view holds it. */
@@ -19,9 +28,6 @@ export interface Reading {
   readonly looked: ReadonlyMap<string, { readonly name: CellName; readonly at: string }>;
   readonly missing: readonly CellName[];
 }
-
-/** A record that does not verify: nothing may be built on it. */
-export class CorruptCell extends Error {}
 
 export function nameOf({ kind, key, argument }: CellName): string {
   return `${kind} ${key} ${argument}`;

@@ -6,7 +6,7 @@ import { type Lineage, lineageOf } from '../../core/mandate/life.ts';
 import type { MandateRecord, Proposal } from '../../core/mandate/record.ts';
 import type { StoredDecision } from '../../core/mandate/stored-decision.ts';
 import { type Pager, createPager } from '../list.ts';
-import { type Cell, readCell, recordOf, valueOf } from './cells.ts';
+import { type Cell, CorruptCell, readCell, recordOf, valueOf } from './cells.ts';
 import { type StreamEntry, readEntry } from './chain.ts';
 import { type Keys, thingOf } from './keys.ts';
 import type { Link } from './link.ts';
@@ -64,7 +64,7 @@ async function told<T extends object>(
   try {
     return { ok: true, ...(await reading()) };
   } catch (error) {
-    if (!(error instanceof Unreadable)) throw error;
+    if (!(error instanceof Unreadable || error instanceof CorruptCell)) throw error;
     return { ok: false, refused: 'unavailable', detail: error.message };
   }
 }

@@ -1,6 +1,6 @@
 /** Brings a latched view back, for as long as it takes: nothing is decided meanwhile. */
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Position } from '../../core/mandate/events.ts';
+import type { LogEntry, Position } from '../../core/mandate/events.ts';
+import { pause } from './pause.ts';
 import type { Recovered } from './recovery.ts';
 import type { View } from './view.ts';
 
@@ -17,6 +17,8 @@ export interface RecoveringParts {
   readonly signal: AbortSignal;
   readonly arrive: () => Promise<boolean>;
   readonly recover: (position: Position) => Promise<Recovered>;
+  /** Told of ends that the view passes over. */
+  readonly onPassedOver: (endings: readonly LogEntry[], upto: Position) => void;
   readonly onBegun: () => Promise<void>;
   readonly complain: (what: string) => void;
 }
@@ -33,7 +35,8 @@ export function createRecovering(parts: RecoveringParts): Recovering {
     const recovered = await parts.recover(view.state().position!);
     stuck = recovered.ok ? undefined : recovered.why;
     if (!recovered.ok) return false;
-    const { head, lost } = recovered;
+    const { head, lost, endings } = recovered;
+    parts.onPassedOver(endings, head);
     view.adopt(
       head,
       view.recent().filter(({ eid }) => !lost.has(eid)),
@@ -46,7 +49,7 @@ export function createRecovering(parts: RecoveringParts): Recovering {
     for (let { latch } = view.state(); latch !== undefined; { latch } = view.state()) {
       // What does not verify needs a person.
       if (latch === 'corrupt' || signal.aborted) break;
-      if (!(await attempt(latch))) await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
+      if (!(await attempt(latch))) await pause(RETRY_MS, signal);
     }
     running = undefined;
   };

@@ -29,6 +29,8 @@ export type Recovered =
       readonly head: Position;
       /** `eid`s of the entries that the log had lost. */
       readonly lost: ReadonlySet<string>;
+      /** Ends that stand between what was applied here and the head: passed over by the view, and remembered all the same. */
+      readonly endings: readonly LogEntry[];
     }
   | { readonly ok: false; readonly why: string };
 
@@ -41,7 +43,7 @@ export async function recover(
   const found = await look(undefined, parts);
   if (found.kind !== 'ok') return { ok: false, why: reasonOf(found) };
   const own = await look(position, parts);
-  if (own.kind === 'ok') return begun(found, []);
+  if (own.kind === 'ok') return begun(found, position.seq, [], parts);
   if (own.kind !== 'parted') return { ok: false, why: reasonOf(own) };
   if (own.latch === 'GAP' && found.floor <= position.seq)
     return { ok: false, why: 'entries of the log are gone that nobody has trimmed' };
@@ -49,11 +51,44 @@ export async function recover(
     return { ok: false, why: reasonOf(own) };
   const lost = await lostOf(recent, found.floor, parts);
   if (lost === undefined) return { ok: false, why: 'the log cannot be read' };
-  return sayAgain(lost, found.head, own.latch === 'FORK', parts);
+  const said = await sayAgain(lost, found.head, own.latch === 'FORK', parts);
+  if (said !== undefined) return { ok: false, why: said };
+  const now_there = await look(undefined, parts);
+  if (now_there.kind !== 'ok') return { ok: false, why: reasonOf(now_there) };
+  const from = Math.min(position.seq, ...lost.map(({ seq }) => seq - 1));
+  return begun(now_there, from, lost, parts);
 }
 
-function begun({ head }: Extract<Read, { kind: 'ok' }>, lost: readonly LogEntry[]): Recovered {
-  return { ok: true, head, lost: new Set(lost.map(({ eid }) => eid)) };
+async function begun(
+  { head }: Extract<Read, { kind: 'ok' }>,
+  from: number,
+  lost: readonly LogEntry[],
+  parts: RecoveryParts,
+): Promise<Recovered> {
+  const endings = await endingsBetween(from, head.seq, parts);
+  if (endings === undefined) return { ok: false, why: 'the log cannot be read' };
+  return { ok: true, head, lost: new Set(lost.map(({ eid }) => eid)), endings };
+}
+
+/** Older ones than so many entries are in every sidecar's snapshot. */
+const MOST_LOOKED_AT = 100_000;
+const PAGE = 1000;
+
+async function endingsBetween(
+  from: number,
+  upto: number,
+  { link, keys }: RecoveryParts,
+): Promise<readonly LogEntry[] | undefined> {
+  const endings: LogEntry[] = [];
+  for (let seq = Math.max(from, upto - MOST_LOOKED_AT); seq < upto; seq += PAGE) {
+    const last = Math.min(upto, seq + PAGE);
+    const reply = await link.call('XRANGE', keys.log, `${seq + 1}-0`, `${last}-0`);
+    if (!reply.ok) return undefined;
+    const entries = (reply.value as readonly StreamEntry[]).map(readEntry);
+    if (entries.includes(undefined)) return undefined;
+    endings.push(...(entries as readonly LogEntry[]).filter(({ event }) => isEnding(event)));
+  }
+  return endings;
 }
 
 function reasonOf(read: Exclude<Read, { kind: 'ok' }>): string {
@@ -116,25 +151,23 @@ async function missing(
   }
 }
 
+/** Says why it could not. */
 async function sayAgain(
   lost: readonly LogEntry[],
   head: Position,
   ends_epoch: boolean,
   parts: RecoveryParts,
-): Promise<Recovered> {
-  if (lost.length > 0 || ends_epoch) {
-    const writer = createWriter({
-      ...parts.writer,
-      position: () => head,
-      held: () => undefined,
-      onAppended: () => Promise.resolve(),
-      ends_epoch,
-    });
-    const events = lost.map(({ event }) => event);
-    const command = { kind: 'heal', lost: events, by: parts.by, at_ms: parts.now().wall_ms } as const;
-    const { outcome } = await writer.write(command, false);
-    if (!outcome.ok) return { ok: false, why: outcome.detail };
-  }
-  const found = await look(undefined, parts);
-  return found.kind === 'ok' ? begun(found, lost) : { ok: false, why: reasonOf(found) };
+): Promise<string | undefined> {
+  if (lost.length === 0 && !ends_epoch) return undefined;
+  const writer = createWriter({
+    ...parts.writer,
+    position: () => head,
+    held: () => undefined,
+    onAppended: () => Promise.resolve(),
+    ends_epoch,
+  });
+  const events = lost.map(({ event }) => event);
+  const command = { kind: 'heal', lost: events, by: parts.by, at_ms: parts.now().wall_ms } as const;
+  const { outcome } = await writer.write(command, false);
+  return outcome.ok ? undefined : outcome.detail;
 }

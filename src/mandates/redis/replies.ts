@@ -2,7 +2,7 @@
 import type { LogEntry, Position } from '../../core/mandate/events.ts';
 import type { Observation } from '../../core/mandate/record.ts';
 import type { Parting, Touched } from '../../core/replica.ts';
-import { fieldsOf, readCell, recordOf } from './cells.ts';
+import { fieldsOf, parsed, readCell, recordOf } from './cells.ts';
 import { type StreamEntry, readEntry } from './chain.ts';
 import type { Loaded } from './view.ts';
 
@@ -55,9 +55,13 @@ export function readLineage(reply: unknown): Lineages | 'absent' | 'corrupt' {
   if (records[0]!.record === undefined) return 'absent';
   if (records.some(({ record }) => record === undefined || record === 'corrupt')) return 'corrupt';
   const seen = things.flatMap(([thing, text]) => {
-    return typeof text === 'string' ? [[thing, JSON.parse(text) as Observation] as const] : [];
+    return typeof text === 'string' ? [[thing, parsed(text) as Observation | 'corrupt'] as const] : [];
   });
-  return { records: records as readonly Touched[], seen: new Map(seen) };
+  if (seen.some(([, each]) => each === 'corrupt')) return 'corrupt';
+  return {
+    records: records as readonly Touched[],
+    seen: new Map(seen as readonly (readonly [string, Observation])[]),
+  };
 }
 
 type Pair = readonly [string, unknown];

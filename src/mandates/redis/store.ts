@@ -5,9 +5,10 @@
 import type { MandateStore, StoreFigures, StoreHealth } from '../../check/ports.ts';
 import { elapsed } from '../../core/time.ts';
 import { append, createAcknowledging } from './acknowledging.ts';
-import { type Engine, createEngine, pause } from './engine.ts';
+import { type Engine, createEngine } from './engine.ts';
 import { createIntents } from './intents.ts';
 import { type RedisStoreOptions, type Standing, stand } from './open.ts';
+import { pause } from './pause.ts';
 import { createProving } from './proving.ts';
 import { createReads } from './reads.ts';
 import { trim } from './trimming.ts';
@@ -51,7 +52,7 @@ function storeOf(engine: Engine, standing: Standing, options: RedisStoreOptions)
     health,
     lease_ms,
     now,
-    pause: (ms) => pause(ms, stopping.signal),
+    signal: stopping.signal,
   });
   const reserve = (roster: readonly string[]): string | undefined => {
     const awaited = fleet.awaited(roster).length;

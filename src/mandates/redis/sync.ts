@@ -2,7 +2,6 @@
  * Keeps the view in step with the log: the tail brings what is new, the heartbeat proves that this is all, and a barrier
  * proves it as of now. Each has a connection of its own, so that none waits for another.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { BarrierObserver } from '../../check/ports.ts';
 import type { Position } from '../../core/mandate/events.ts';
 import type { Parting } from '../../core/replica.ts';
@@ -12,6 +11,7 @@ import type { StreamEntry } from './chain.ts';
 import { readEntry } from './chain.ts';
 import type { Keys } from './keys.ts';
 import type { Link } from './link.ts';
+import { pause } from './pause.ts';
 import { type Read, readLineage, readReply } from './replies.ts';
 import type { View } from './view.ts';
 
@@ -48,6 +48,8 @@ export interface SyncParts {
   /** Told of each heartbeat that was answered. */
   readonly onBeat: (read: Extract<Read, { kind: 'ok' }>) => void;
   readonly onBarrier: BarrierObserver;
+  /** Told of defects: nothing that comes over a wire ends the process. */
+  readonly complain: (what: string, error: unknown) => void;
 }
 
 export interface Sync {
@@ -73,13 +75,21 @@ export function createSync(parts: SyncParts): Sync {
   const slots: Slots<string, Barriered> = createSlots(
     async (wanted) => {
       const [began, waiting] = [now(), joined];
-      const answer = await barrier(parts, wanted);
+      const answer = await barrier(parts, wanted).catch((error: unknown): Barriered => {
+        parts.complain('a barrier failed', error);
+        return { ok: false, why: 'the barrier failed' };
+      });
       parts.onBarrier(waiting, now().mono_ms - began.mono_ms, answer.ok ? 'ok' : 'refused');
       return answer;
     },
     (waiting) => (joined = waiting),
   );
-  const beats: Slots<never, boolean> = createSlots(() => beatOnce(parts));
+  const beats: Slots<never, boolean> = createSlots(() =>
+    beatOnce(parts).catch((error: unknown) => {
+      parts.complain('a heartbeat failed', error);
+      return false;
+    }),
+  );
   const beating = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
       await beats.ask();
@@ -88,7 +98,10 @@ export function createSync(parts: SyncParts): Sync {
   };
   const tailing = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
-      const isThere = await follow(parts);
+      const isThere = await follow(parts).catch((error: unknown) => {
+        parts.complain('the tail failed', error);
+        return false;
+      });
       if (!isThere) await pause(TAIL_RETRY_MS, stopping.signal);
     }
   };
@@ -118,11 +131,6 @@ async function beatOnce(parts: SyncParts): Promise<boolean> {
   return true;
 }
 
-/** Ends early, and without a word, when all is stopped. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal, ref: false }).catch(() => undefined);
-}
-
 /** Asks what is missing until nothing is; the last question is the one that proves. */
 async function barrier(parts: SyncParts, wanted: ReadonlySet<string>): Promise<Barriered> {
   const { links, view, now } = parts;
@@ -138,8 +146,8 @@ async function barrier(parts: SyncParts, wanted: ReadonlySet<string>): Promise<B
     view.feed({ kind: 'entries', entries: answer.entries });
     const { position, latch: now_latched } = view.state();
     if (now_latched !== undefined) return { ok: false, why: `the view is latched: ${now_latched}` };
-    // More entries were missing than one answer holds.
-    if (position!.seq < answer.head.seq) continue;
+    // More entries were missing than one answer holds; or the view went on meanwhile, on who knows which history.
+    if (!view.agrees(answer.head)) continue;
     for (const [index, id] of ids.entries()) read.set(id, load(view, answer.head, answer.cells[index]));
     ahead = ahead.slice(MOST_WANTED);
     if (ahead.length === 0) return { ok: true, sent, position: position!, read, roster: answer.roster };

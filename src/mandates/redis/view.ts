@@ -36,6 +36,8 @@ export interface View {
   readonly held: (id: string) => Touched | undefined;
   /** The last entries that were applied, oldest first: what a log that lost them must be told. */
   readonly recent: () => readonly LogEntry[];
+  /** True where a head is the view's own position, or lies behind it in the same history. */
+  readonly agrees: (head: Position) => boolean;
   readonly size: () => number;
   /** How often it has begun anew: what was asked before that says nothing of it now. */
   readonly generation: () => number;
@@ -63,6 +65,10 @@ export function createView({ most, onLatch, onApplied }: ViewOptions): View {
   const find = (id: string): MandateRecord | undefined => working.get(id)?.record;
   const observation = (event_type: string, key: string) => things.get(thingOf([event_type, key]));
 
+  const eidAt = (seq: number): string | undefined => {
+    const entry = recent.findLast((each) => each.seq <= seq);
+    return entry?.seq === seq ? entry.eid : undefined;
+  };
   const keep = ({ record, eid }: Touched): void => {
     const { id } = record;
     working.delete(id);
@@ -98,7 +104,7 @@ export function createView({ most, onLatch, onApplied }: ViewOptions): View {
   };
 
   const feed = (message: Message): void => {
-    const next = step(state, message, { find, holds: 'some' });
+    const next = step(state, message, { find, holds: 'some', eidAt });
     const from = state.position?.seq ?? 0;
     for (const changed of next.changed) keep(changed);
     for (const each of next.observed) see(thingOf([each.event_type, each.key]), each);
@@ -157,6 +163,11 @@ export function createView({ most, onLatch, onApplied }: ViewOptions): View {
     lineage,
     held: (id) => working.get(id),
     recent: () => recent,
+    agrees: ({ epoch, seq, eid }) => {
+      const { position } = state;
+      if (position === undefined || position.epoch !== epoch || seq > position.seq) return false;
+      return seq === position.seq ? eid === position.eid : eid === eidAt(seq);
+    },
     size: () => working.size,
     generation: () => generation,
   };

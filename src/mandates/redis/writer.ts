@@ -16,12 +16,11 @@ import {
   prepare,
   touchedBy,
 } from './batch.ts';
-import type { Cell, CellName } from './cells.ts';
-import { readCell } from './cells.ts';
+import { type Cell, type CellName, CorruptCell, readCell } from './cells.ts';
 import { linked } from './chain.ts';
 import { foldAll } from './effects.ts';
 import type { Link, Reply } from './link.ts';
-import { CorruptCell, type Known, nameOf } from './reading.ts';
+import { type Known, nameOf } from './reading.ts';
 
 export type Outcome = Committed | ({ readonly ok: false } & Refusal);
 

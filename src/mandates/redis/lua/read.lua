@@ -10,7 +10,7 @@
 --
 -- Answers {OK, epoch, seq, eid, floor, entries, cells, roster, fleet} or why not.
 --CELLS
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'eid', 'run', 'floor', 'genesis')
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'eid', 'run', 'floor', 'genesis', 'floor_eid')
 local epoch, seq, eid = head[1], head[2], head[3]
 if not epoch then return { 'UNINITIALISED' } end
 if head[4] ~= ARGV[1] then return { 'RUN' } end
@@ -22,8 +22,9 @@ if ARGV[3] ~= '' then
   if epoch ~= ARGV[2] then return { 'EPOCH', epoch, seq, eid } end
   if own > tonumber(seq) then return { 'FORK', epoch, seq, eid } end
   if own < tonumber(head[5]) then return { 'GAP', epoch, seq, eid } end
-  if own == 0 then
-    if head[6] ~= ARGV[4] then return { 'FORK', epoch, seq, eid } end
+  if own == tonumber(head[5]) then
+    -- The place where what is kept begins: its own entry is not kept.
+    if (own == 0 and head[6] or head[7]) ~= ARGV[4] then return { 'FORK', epoch, seq, eid } end
     entries = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', ARGV[5]) or {}
   elseif ARGV[3] == seq then
     if eid ~= ARGV[4] then return { 'FORK', epoch, seq, eid } end
