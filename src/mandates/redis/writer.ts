@@ -107,6 +107,11 @@ async function writeJobs(jobs: readonly Job[], parts: WriterParts): Promise<read
   }
 }
 
+/** A reservation of an action that cannot be undone: only those settle by themselves. */
+function needsFleet({ command }: Job): boolean {
+  return command.kind === 'reserve' && command.settle_by !== undefined;
+}
+
 interface Ready {
   readonly job: Job;
   readonly prepared: Prepared;
@@ -136,6 +141,10 @@ class Attempt {
       if (!reply.ok) return this.#refuse(reply.why);
       const answer = reply.value as readonly unknown[];
       if (answer[0] === 'OK') return this.#settle(ready, answer);
+      if (answer[0] === 'AWAITED') {
+        this.#hold(answer[1] as readonly string[]);
+        continue;
+      }
       if (answer[0] !== 'MOVED') return this.#doubt(String(answer[0]));
       this.#learn(appending, answer[1] as readonly (readonly [number, unknown])[], ready);
     }
@@ -145,6 +154,14 @@ class Attempt {
   #refuse(detail: string): readonly Job[] {
     for (const { settle } of this.#jobs) settle({ outcome: refusal(detail), is_confirmed: false });
     return this.#later;
+  }
+
+  /** What cannot be undone waits for all who may remember more of it; the rest need not. */
+  #hold({ length }: readonly string[]): void {
+    const detail = `${length} sidecars have yet to say what they remember of the server before`;
+    for (const job of this.#jobs.filter(needsFleet))
+      job.settle({ outcome: refusal(detail), is_confirmed: false });
+    this.#jobs = this.#jobs.filter((job) => !needsFleet(job));
   }
 
   #doubt(what: string): readonly Job[] {
@@ -207,20 +224,17 @@ class Attempt {
   async #append({ cells, args }: AppendArguments, since: Position): Promise<Reply> {
     const { link, keys, now } = this.#parts;
     const until_ms = Math.min(...this.#jobs.map(({ since_ms }) => since_ms)) + GIVE_UP_MS;
-    const names = [keys.head, keys.log, ...cells.map(({ key }) => key)];
+    const names = [keys.head, keys.log, keys.roster, ...cells.map(({ key }) => key)];
+    const flags = [this.#parts.ends_epoch === true, this.#jobs.some(needsFleet)].map((each) =>
+      each ? '1' : '0',
+    );
     let again = '';
     for (;;) {
       const run = link.run();
       const reply: Reply =
         run === undefined
           ? { ok: false, why: 'there is no connection', may_have_run: false }
-          : await link.script('append', names, [
-              run,
-              since.epoch,
-              again,
-              this.#parts.ends_epoch === true ? '1' : '0',
-              ...args,
-            ]);
+          : await link.script('append', names, [run, since.epoch, again, ...flags, ...args]);
       if (reply.ok || (!reply.may_have_run && again === '')) return reply;
       again = String(since.seq);
       if (now().mono_ms > until_ms) return { ok: false, why: 'the outcome is unknown', may_have_run: true };

@@ -1,14 +1,14 @@
 #!lua
 -- Appends entries and folds them into their cells: all or nothing (design/3, Write).
 --
--- KEYS  head, log, one per cell
--- ARGV  run, epoch, since, bump
+-- KEYS  head, log, roster, one per cell
+-- ARGV  run, epoch, since, bump, whole (1: not while anybody is awaited who may remember more)
 --       number of cells;   for each: kind, argument, stamp ('*': not looked at)
 --       number of entries; for each: nonce, event
 --       operations, until the end: name, number of the entry, number of the cell, two arguments
 --
 -- Answers {OK, first seq, prev of the first, epoch of the entries, head seq, head eid}, {MOVED, {number, cell} ...}, or
--- why not.
+-- why not; AWAITED with the ids of those who have yet to say what they remember.
 --CELLS
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'eid', 'run', 'floor')
 local epoch, seq, eid = head[1], head[2], head[3]
@@ -17,17 +17,21 @@ if head[4] ~= ARGV[1] then return { 'RUN' } end
 if epoch ~= ARGV[2] then return { 'EPOCH' } end
 if not isWhole(KEYS[2], seq, eid) then return { 'GAP' } end
 
-local at = 5
+if ARGV[5] == '1' then
+  local awaited = redis.call('HKEYS', KEYS[3])
+  if #awaited > 0 then return { 'AWAITED', awaited } end
+end
+
+local at = 6
 local function take()
   at = at + 1
   return ARGV[at - 1]
 end
 
 local cells, moved = tonumber(take()), {}
-local first_stamp = at
 for number = 1, cells do
   local kind, argument, stamp = take(), take(), take()
-  local key = KEYS[number + 2]
+  local key = KEYS[number + 3]
   if stamp ~= '*' and (redis.call('HGET', key, 'at') or '') ~= stamp then
     moved[#moved + 1] = { number, cell(kind, key, argument) }
   end
@@ -66,7 +70,7 @@ if entries > 0 then redis.call('HSET', KEYS[1], 'seq', seq, 'eid', eid) end
 
 while at <= #ARGV do
   local operation, entry, number, one, two = take(), tonumber(take()), tonumber(take()), take(), take()
-  local key = KEYS[number + 2]
+  local key = KEYS[number + 3]
   local stamp = eids[entry] or eid
   if operation == 'version' then
     redis.call('HSET', key, 'at', stamp, 'last', stamp, seqs[entry], packed[entry])
