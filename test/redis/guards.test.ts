@@ -1,0 +1,200 @@
+/** Guards of the Redis engine, each of something that a reviewer could once do. */
+import { rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { MandateStore, WriteResult } from '../../src/check/ports.ts';
+import type { LogEntry } from '../../src/core/mandate/events.ts';
+import type { ReserveCommand } from '../../src/core/mandate/commands.ts';
+import { createKeeper } from '../../src/mandates/redis/keeper.ts';
+import { createSlots } from '../../src/mandates/slots.ts';
+import { commands, committed } from '../store/acceptance.ts';
+import { ENTRY, MANDATES, chain, revoked } from '../support/records.ts';
+import { type RedisStore, openStore } from '../support/redis-store.ts';
+import { type RedisServer, startRedis } from '../support/redis.ts';
+
+let redis: RedisServer;
+let opened: RedisStore;
+let store: MandateStore;
+let tenants = 0;
+let tenant = '';
+
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.stop());
+beforeEach(async () => {
+  tenant = `guards${(tenants += 1)}`;
+  opened = await openStore(redis, { tenant, lease_ms: 600, keep_entries: 2 });
+  ({ store } = opened);
+});
+afterEach(async () => {
+  await store.close();
+  rmSync(opened.outbox, { recursive: true });
+});
+
+const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
+const find = (id: string, more: object = {}) =>
+  store.prove({ budget_ms: 0, arrived: now(), ...more }).find({ id, issuer: MANDATES });
+
+async function begin(controls: object = {}): Promise<string> {
+  const expires_at = new Date(Date.now() + 3_600_000).toISOString();
+  const intent = { goal: 'g', resources: [ENTRY.resource], expires_at, controls };
+  const { proposal } = await committed(
+    store.write(commands().propose(undefined, [ENTRY], { intent }), 'applied'),
+  );
+  const approval = commands().approve(proposal!.submission_id, proposal!.proposal_hash);
+  return (await committed(store.write(approval, 'applied'))).mandate!.id;
+}
+
+function reserve(mandate: string): Promise<WriteResult> {
+  const settle_by = new Date(Date.now() + 60_000).toISOString();
+  const command: ReserveCommand = {
+    kind: 'reserve',
+    decision: {
+      decision_id: crypto.randomUUID(),
+      mandate,
+      check_point: 'tool',
+      door: 'native',
+      caller: { principal: 'p' },
+      action: { name: 'repo.push', class: 'irreversible_action' },
+      resource: ENTRY.resource,
+      binding: 'b',
+      charge: { calls: 1 },
+      decided_at: new Date().toISOString(),
+      settle_by,
+      status: 'decided',
+    },
+    versions: [1],
+    lease_ms: 0,
+    settle_by,
+    is_dry: false,
+    by: { iss: MANDATES, sub: 'p' },
+    at_ms: Date.now(),
+  };
+  return store.write(command, 'applied');
+}
+
+describe('while a sidecar is awaited that may remember more', () => {
+  test('nothing that cannot be undone is decided or reserved, and a lease later it is', async () => {
+    const id = await begin({ max_calls: 5 });
+    expect((await reserve(id)).ok).toBe(true);
+    await redis.call('HSET', `{${tenant}}:roster`, 'sc_somebody', '1');
+    expect(await find(id)).toMatchObject({
+      kind: 'unreadable',
+      detail: expect.stringContaining('1 sidecars'),
+    });
+    expect(await reserve(id)).toMatchObject({ ok: false, refused: 'unavailable' });
+    // What is read, and what only narrows, goes on.
+    expect(await find(id, { budget_ms: 60_000 })).toMatchObject({ kind: 'found' });
+    expect((await store.write(commands().operate('suspend', id), 'durable')).ok).toBe(true);
+    await expect.poll(async () => (await find(id)).kind, { timeout: 3000 }).toBe('found');
+    await expect.poll(() => redis.call('HLEN', `{${tenant}}:roster`), { timeout: 3000 }).toBe(0);
+  });
+
+  test('`enforced` waits for it too', async () => {
+    const id = await begin();
+    await redis.call('HSET', `{${tenant}}:roster`, 'sc_somebody', '1');
+    const result = await store.write(commands().operate('revoke', id), 'enforced', 200);
+    expect(result).toMatchObject({ ok: true, acknowledged: 'durable' });
+  });
+});
+
+test('a row that says nothing holds `enforced` up for one lease, and is then no longer of the fleet', async () => {
+  const id = await begin();
+  const row = JSON.stringify({ beat: 1, epoch: 1, seq: 0, at_ms: 0, version: 'x' });
+  await redis.call('HSET', `{${tenant}}:fleet`, 'sc_gone', row);
+  const begun = performance.now();
+  const result = await store.write(commands().operate('revoke', id), 'enforced');
+  expect(result).toMatchObject({ ok: true, acknowledged: 'enforced' });
+  expect(performance.now() - begun).toBeGreaterThan(590);
+  await expect.poll(() => redis.call('HEXISTS', `{${tenant}}:fleet`, 'sc_gone'), { timeout: 3000 }).toBe(0);
+});
+
+test('closing does not wait for what waits for others', async () => {
+  const id = await begin();
+  await redis.call('HSET', `{${tenant}}:roster`, 'sc_somebody', '1');
+  const pending = store.write(commands().operate('revoke', id), 'enforced', 60_000);
+  await sleep(50);
+  const begun = performance.now();
+  await store.close();
+  expect(performance.now() - begun).toBeLessThan(2000);
+  expect(await pending).toMatchObject({ ok: true, acknowledged: 'durable' });
+});
+
+test('a sidecar that stands where the kept log begins goes on from there', async () => {
+  await begin();
+  await store.close();
+  const head = Number(await redis.call('HGET', `{${tenant}}:head`, 'seq'));
+  // The rest of the fleet went on, and trimmed up to where this one had come.
+  const other = await openStore(redis, { tenant, keep_entries: 1 });
+  ({ store } = other);
+  await begin();
+  await expect.poll(() => redis.call('HGET', `{${tenant}}:head`, 'floor'), { timeout: 3000 }).not.toBe('0');
+  expect(head).toBe(2);
+  await store.close();
+  opened = await openStore(redis, { tenant, outbox: opened.outbox });
+  ({ store } = opened);
+  expect(store.health()).toEqual({ ok: true });
+});
+
+test.each(['usage', 'action_approvals', 'held_until', 'last', '2'])(
+  'a record whose `%s` was written over is not decided from, and nothing breaks',
+  async (field) => {
+    const id = await begin({ max_calls: 5 });
+    await redis.call('HSET', `{${tenant}}:m:${id}`, field, '{');
+    expect(await find(id)).toMatchObject({ kind: 'unreadable' });
+    expect(await store.lineage(id)).toMatchObject({ ok: false, refused: 'unavailable' });
+    expect(await store.write(commands().operate('revoke', id), 'durable')).toMatchObject({
+      ok: false,
+      refused: 'unavailable',
+    });
+    expect((await store.barrier()) as object).not.toHaveProperty('refused');
+  },
+);
+
+describe('what is to be kept on disk', () => {
+  const position = { epoch: 1, seq: 2, eid: 'e' };
+  const entries = chain([revoked('a', 2), revoked('b', 2)]);
+
+  function keeperOf(answers: readonly boolean[]) {
+    const kept: (readonly LogEntry[])[] = [];
+    const left = [...answers];
+    const outbox = {
+      keep: (endings: readonly LogEntry[]) => {
+        kept.push(endings);
+        return Promise.resolve(left.shift() ?? true);
+      },
+    };
+    const keeper = createKeeper({
+      outbox: outbox as never,
+      run: () => 'r',
+      fleet: () => [],
+      onKept: () => undefined,
+      complain: () => undefined,
+    });
+    return { keeper, kept };
+  }
+
+  test('an end that could not be kept is kept later, and nothing behind it counts before', async () => {
+    const { keeper, kept } = keeperOf([false, true]);
+    keeper.applied(entries, position);
+    await sleep(0);
+    keeper.applied([], { ...position, seq: 3 });
+    expect(keeper.kept()).toBeUndefined();
+    keeper.beat({ ...position, seq: 3 });
+    await sleep(0);
+    expect(kept).toEqual([entries, entries]);
+    expect(keeper.kept()).toMatchObject({ seq: 3 });
+  });
+});
+
+test('whoever joins a call that fails is told, and the next call is made', async () => {
+  let calls = 0;
+  const slots = createSlots(() => {
+    calls += 1;
+    return calls === 1 ? Promise.reject(new Error('broken')) : Promise.resolve(calls);
+  });
+  const [first, second] = [slots.ask(), slots.ask()];
+  await expect(first).rejects.toThrow('broken');
+  expect(await second).toBe(2);
+});
