@@ -33,7 +33,7 @@ async function commit(link: Link, keys: Keys, from: number, to: number): Promise
   const prepared = { command: undefined as never, written, reading: nothing, effects, receipt: undefined };
   const { cells, args } = argumentsOf([prepared]);
   const names = [keys.head, keys.log, keys.roster, ...cells.map(({ key }) => key)];
-  const reply = await link.script('append', names, [link.run()!, 1, '', '0', '0', ...args]);
+  const reply = await link.script('append', names, [link.run()!, 1, '', '', '0', ...args]);
   if (!reply.ok) throw new Error(reply.why);
   const [code] = reply.value as readonly string[];
   if (code !== 'OK') throw new Error(`the log said ${code}`);

@@ -24,8 +24,6 @@ export interface Outbox {
   readonly done: (number: number) => Promise<boolean>;
   /** Latest first. */
   readonly endings: (before_seq: number, limit: number) => Promise<readonly Ending[]>;
-  /** Endings up to there need not be remembered: everybody's snapshot has them. */
-  readonly forget: (upto_seq: number) => Promise<boolean>;
   readonly isBroken: () => boolean;
   readonly close: () => Promise<void>;
 }
@@ -87,7 +85,6 @@ export async function openOutbox(path: string, tenant: string): Promise<OpenedOu
     endings: async (before, limit) =>
       ((await ask((call) => ({ kind: 'endings', call, before, limit }))) as readonly Ending[] | undefined) ??
       [],
-    forget: async (upto) => (await ask((call) => ({ kind: 'forget', call, upto }))) === true,
     isBroken: () => isBroken,
     close: async () => {
       if (!isBroken) worker.postMessage({ kind: 'close' } satisfies ToOutbox);

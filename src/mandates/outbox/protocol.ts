@@ -32,7 +32,6 @@ export type ToOutbox =
   | { readonly kind: 'intend'; readonly call: number; readonly command: OperateCommand }
   | { readonly kind: 'done'; readonly call: number; readonly number: number }
   | { readonly kind: 'endings'; readonly call: number; readonly before: number; readonly limit: number }
-  | { readonly kind: 'forget'; readonly call: number; readonly upto: number }
   | { readonly kind: 'close' };
 
 export type FromOutbox =

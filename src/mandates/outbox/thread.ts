@@ -6,6 +6,8 @@ import type { Ending, FromOutbox, Intent, Memory, ToOutbox } from './protocol.ts
 
 const APPLICATION_ID = 0x6d_61_6e_6f;
 const SCHEMA_VERSION = 1;
+/** A server may come back from a copy of any age: what is forgotten, by the latest start, is what ended longest ago. */
+const MOST_ENDINGS = 1_000_000;
 
 const TABLES = `
   CREATE TABLE memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -49,7 +51,9 @@ function serve(db: DatabaseSync): void {
     // What ended a mandate first is what counts; after a heal it is the entry that said it again.
     end: db.prepare('INSERT OR REPLACE INTO ending VALUES (?, ?, ?)'),
     endings: db.prepare('SELECT entry FROM ending WHERE seq < ? ORDER BY seq DESC LIMIT ?'),
-    forget: db.prepare('DELETE FROM ending WHERE seq <= ?'),
+    forget: db.prepare(
+      'DELETE FROM ending WHERE seq <= (SELECT seq FROM ending ORDER BY seq DESC LIMIT 1 OFFSET ?)',
+    ),
     intend: db.prepare('INSERT INTO intent (command) VALUES (?)'),
     done: db.prepare('DELETE FROM intent WHERE number = ?'),
     intents: db.prepare('SELECT number, command FROM intent ORDER BY number'),
@@ -78,9 +82,6 @@ function serve(db: DatabaseSync): void {
         const endings = rows.map(({ entry }) => JSON.parse(String(entry)) as Ending);
         return { kind: 'endings', call: message.call, endings };
       }
-      case 'forget':
-        sql.forget.run(message.upto);
-        return undefined;
       case 'close':
         return undefined;
     }
@@ -119,6 +120,7 @@ function serve(db: DatabaseSync): void {
   const intents = sql.intents.all().map((row): Intent => {
     return { number: Number(row.number), command: JSON.parse(String(row.command)) as Intent['command'] };
   });
+  sql.forget.run(MOST_ENDINGS);
   say({ kind: 'ready', memory, intents });
 }
 

@@ -1,7 +1,10 @@
 /** The parts of one sidecar's side of a shared log, tied together: each is told of what another has found. */
+import type { StoreHealth } from '../../check/ports.ts';
 import type { LogEntry } from '../../core/mandate/events.ts';
 import { sha256 } from '../../digest.ts';
 import { fetchCells } from './fetch.ts';
+import { healthOf } from './health.ts';
+import { type Intents, createIntents } from './intents.ts';
 import { type Fleet, createFleet } from './fleet.ts';
 import { type Keeper, createKeeper } from './keeper.ts';
 import type { Link } from './link.ts';
@@ -16,7 +19,9 @@ export interface Engine {
   readonly view: View;
   readonly fleet: Fleet;
   readonly sync: Sync;
-  readonly writer: Writer;
+  readonly write: Writer['write'];
+  readonly health: () => StoreHealth;
+  readonly intents: Intents;
   readonly recovering: Recovering;
   /** Told after each commit that was applied. */
   readonly listeners: Set<() => void>;
@@ -70,13 +75,23 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
     complain,
   });
 
+  let isSettling = false;
   /** After each heartbeat: what this sidecar has is in the history of the server that answered. */
   const settled = async (): Promise<void> => {
+    if (isSettling) return;
+    isSettling = true;
+    await settle().catch((error: unknown) => complain('a comparison failed', error));
+    isSettling = false;
+  };
+  const settle = async (): Promise<void> => {
     const { position, latch } = view.state();
     const run = links.beat.run();
     if (latch !== undefined || position === undefined || run === undefined) return;
     keeper.beat(position);
-    if (compared !== run && (await fleet.compared())) compared = run;
+    if (compared === run && !fleet.isAwaited(id)) return;
+    // What was asked for here and is not in the log is a part of what is remembered.
+    await intents.retry();
+    if (intents.waiting() === 0 && (await fleet.compared())) compared = run;
   };
   const sync = createSync({
     links,
@@ -120,6 +135,15 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
     position: () => view.state().position,
     onAppended: (entries) => appended(entries, view, sync),
   });
+  const health = (): StoreHealth => healthOf(view, recovering, standing);
+  /** Nothing is written over what cannot be read. */
+  const write: Writer['write'] = (command, must_confirm) => {
+    const current = health();
+    if (current.ok) return writer.write(command, must_confirm);
+    const outcome = { ok: false, refused: 'unavailable', detail: current.detail } as const;
+    return Promise.resolve({ outcome, is_confirmed: false });
+  };
+  const intents = createIntents({ outbox, write, now, complain });
   const recovery = {
     link: links.writer,
     keys,
@@ -149,12 +173,24 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
       if (!recovered.ok) return `what is remembered cannot be compared with the log: ${recovered.why}`;
       if (recovered.lost.size > 0)
         complain(`the log had lost ${recovered.lost.size} entries, which were said again`);
-      keeper.applied(recovered.endings, recovered.head);
-      view.adopt(recovered.head, []);
+      keeper.applied(recovered.passed, recovered.head);
+      view.adopt(recovered.head, recovered.passed);
     }
     return (await sync.beat()) ? undefined : 'the server does not answer';
   };
-  return { view, fleet, sync, writer, recovering, listeners, tail_lag: () => tail_lag, stopping, join };
+  return {
+    view,
+    fleet,
+    sync,
+    write,
+    health,
+    intents,
+    recovering,
+    listeners,
+    tail_lag: () => tail_lag,
+    stopping,
+    join,
+  };
 }
 
 /** Applied before it is answered, so that who wrote sees it; others may have written in between. */

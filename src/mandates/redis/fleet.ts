@@ -43,6 +43,8 @@ export interface Fleet {
   readonly members: () => readonly Member[];
   /** Those of a roster that have yet to say what they remember, but for those whose lease has run out since. */
   readonly awaited: (roster: readonly string[]) => readonly string[];
+  /** True of one that has yet to say what it remembers. */
+  readonly isAwaited: (id: string) => boolean;
   /** Makes a server known that is not the one before: nobody is trusted to remember all alone. */
   readonly arrive: (on: Link, remembered: readonly string[]) => Promise<boolean>;
   /** This sidecar has compared what it remembers with what that server has. */
@@ -118,6 +120,7 @@ export function createFleet({ keys, link, now, id, lease_ms }: FleetParts): Flee
       learnRoster(roster);
       return roster.filter((each) => !isOver(waiting.get(each)!));
     },
+    isAwaited: (each) => waiting.has(each),
     arrive: (on, remembered) => call(on, 'arrive', ...remembered),
     compared: () => call(link, 'compared', id),
     leave: async () => void (await call(link, 'leave', id)),

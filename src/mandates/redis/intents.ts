@@ -9,6 +9,8 @@ export interface Intents {
   readonly write: (command: OperateCommand, must_confirm: boolean) => Promise<Written>;
   /** Asks again for what the log does not have yet; once at a time. */
   readonly retry: () => Promise<void>;
+  /** How many the log does not have, those aside whose callers wait. */
+  readonly waiting: () => number;
 }
 
 export interface IntentsParts {
@@ -41,6 +43,7 @@ export function createIntents({ outbox, write, now, complain }: IntentsParts): I
       }
       return { ...written, outcome: { ...outcome, detail: `${outcome.detail}; ${KEPT}` } };
     },
+    waiting: () => outbox.intents().filter(({ number }) => !underway.has(number)).length,
     retry: async () => {
       if (isRetrying) return;
       isRetrying = true;

@@ -17,8 +17,8 @@ export interface RecoveringParts {
   readonly signal: AbortSignal;
   readonly arrive: () => Promise<boolean>;
   readonly recover: (position: Position) => Promise<Recovered>;
-  /** Told of ends that the view passes over. */
-  readonly onPassedOver: (endings: readonly LogEntry[], upto: Position) => void;
+  /** Told of entries that the view passes over. */
+  readonly onPassedOver: (entries: readonly LogEntry[], upto: Position) => void;
   readonly onBegun: () => Promise<void>;
   readonly complain: (what: string) => void;
 }
@@ -35,12 +35,11 @@ export function createRecovering(parts: RecoveringParts): Recovering {
     const recovered = await parts.recover(view.state().position!);
     stuck = recovered.ok ? undefined : recovered.why;
     if (!recovered.ok) return false;
-    const { head, lost, endings } = recovered;
-    parts.onPassedOver(endings, head);
-    view.adopt(
-      head,
-      view.recent().filter(({ eid }) => !lost.has(eid)),
-    );
+    const { head, lost, passed } = recovered;
+    parts.onPassedOver(passed, head);
+    const from = passed[0]?.seq ?? Infinity;
+    const kept = view.recent().filter(({ seq, eid }) => seq < from && !lost.has(eid));
+    view.adopt(head, [...kept, ...passed]);
     complain(`the replica began anew after ${latch}; ${lost.size} entries had been lost and were said again`);
     await parts.onBegun();
     return true;

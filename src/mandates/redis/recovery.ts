@@ -18,7 +18,7 @@ export interface RecoveryParts {
   readonly link: Link;
   readonly keys: Keys;
   readonly outbox: Pick<Outbox, 'endings'>;
-  readonly writer: Omit<WriterParts, 'position' | 'held' | 'onAppended' | 'ends_epoch'>;
+  readonly writer: Omit<WriterParts, 'position' | 'held' | 'onAppended' | 'next_epoch'>;
   readonly by: Party;
   readonly now: Now;
 }
@@ -29,8 +29,8 @@ export type Recovered =
       readonly head: Position;
       /** `eid`s of the entries that the log had lost. */
       readonly lost: ReadonlySet<string>;
-      /** Ends that stand between what was applied here and the head: passed over by the view, and remembered all the same. */
-      readonly endings: readonly LogEntry[];
+      /** Entries between what was applied here and the head: passed over by the view, and known all the same. */
+      readonly passed: readonly LogEntry[];
     }
   | { readonly ok: false; readonly why: string };
 
@@ -51,7 +51,10 @@ export async function recover(
     return { ok: false, why: reasonOf(own) };
   const lost = await lostOf(recent, found.floor, parts);
   if (lost === undefined) return { ok: false, why: 'the log cannot be read' };
-  const said = await sayAgain(lost, found.head, own.latch === 'FORK', parts);
+  // A log that went back to an epoch which was over must not come to the ones after it a second time.
+  const isOver = own.latch === 'FORK' || found.head.epoch < position.epoch;
+  const next_epoch = isOver ? Math.max(found.head.epoch, position.epoch) + 1 : undefined;
+  const said = await sayAgain(lost, found.head, next_epoch, parts);
   if (said !== undefined) return { ok: false, why: said };
   const now_there = await look(undefined, parts);
   if (now_there.kind !== 'ok') return { ok: false, why: reasonOf(now_there) };
@@ -65,30 +68,30 @@ async function begun(
   lost: readonly LogEntry[],
   parts: RecoveryParts,
 ): Promise<Recovered> {
-  const endings = await endingsBetween(from, head.seq, parts);
-  if (endings === undefined) return { ok: false, why: 'the log cannot be read' };
-  return { ok: true, head, lost: new Set(lost.map(({ eid }) => eid)), endings };
+  const passed = await entriesBetween(from, head.seq, parts);
+  if (passed === undefined) return { ok: false, why: 'the log cannot be read' };
+  return { ok: true, head, lost: new Set(lost.map(({ eid }) => eid)), passed };
 }
 
 /** Older ones than so many entries are in every sidecar's snapshot. */
 const MOST_LOOKED_AT = 100_000;
 const PAGE = 1000;
 
-async function endingsBetween(
+async function entriesBetween(
   from: number,
   upto: number,
   { link, keys }: RecoveryParts,
 ): Promise<readonly LogEntry[] | undefined> {
-  const endings: LogEntry[] = [];
+  const passed: LogEntry[] = [];
   for (let seq = Math.max(from, upto - MOST_LOOKED_AT); seq < upto; seq += PAGE) {
     const last = Math.min(upto, seq + PAGE);
     const reply = await link.call('XRANGE', keys.log, `${seq + 1}-0`, `${last}-0`);
     if (!reply.ok) return undefined;
     const entries = (reply.value as readonly StreamEntry[]).map(readEntry);
     if (entries.includes(undefined)) return undefined;
-    endings.push(...(entries as readonly LogEntry[]).filter(({ event }) => isEnding(event)));
+    passed.push(...(entries as readonly LogEntry[]));
   }
-  return endings;
+  return passed;
 }
 
 function reasonOf(read: Exclude<Read, { kind: 'ok' }>): string {
@@ -106,6 +109,8 @@ async function look(position: Position | undefined, { link, keys }: RecoveryPart
 }
 
 const CHUNK = 64;
+/** Entries that are said again in one commit. */
+const MOST_AT_ONCE = 500;
 
 /**
  * Entries that were applied here and are not in the log, oldest first. Behind one that is there, all are (L2), so they
@@ -155,16 +160,31 @@ async function missing(
 async function sayAgain(
   lost: readonly LogEntry[],
   head: Position,
-  ends_epoch: boolean,
+  next_epoch: number | undefined,
   parts: RecoveryParts,
 ): Promise<string | undefined> {
-  if (lost.length === 0 && !ends_epoch) return undefined;
+  // The last of them ends the epoch, with everything said.
+  const chunks = Math.max(Math.ceil(lost.length / MOST_AT_ONCE), next_epoch === undefined ? 0 : 1);
+  for (let chunk = 0; chunk < chunks; chunk += 1) {
+    const some = lost.slice(chunk * MOST_AT_ONCE, (chunk + 1) * MOST_AT_ONCE);
+    const why = await sayOnce(some, head, chunk === chunks - 1 ? next_epoch : undefined, parts);
+    if (why !== undefined) return why;
+  }
+  return undefined;
+}
+
+async function sayOnce(
+  lost: readonly LogEntry[],
+  head: Position,
+  next_epoch: number | undefined,
+  parts: RecoveryParts,
+): Promise<string | undefined> {
   const writer = createWriter({
     ...parts.writer,
     position: () => head,
     held: () => undefined,
     onAppended: () => Promise.resolve(),
-    ends_epoch,
+    ...(next_epoch === undefined ? {} : { next_epoch }),
   });
   const events = lost.map(({ event }) => event);
   const command = { kind: 'heal', lost: events, by: parts.by, at_ms: parts.now().wall_ms } as const;

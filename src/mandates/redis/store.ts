@@ -2,11 +2,10 @@
  * The distributed engine: a log in Redis that a fleet of sidecars shares. Each keeps a replica of what it is asked for,
  * knows how old that is, and proves it current where an action cannot be undone.
  */
-import type { MandateStore, StoreFigures, StoreHealth } from '../../check/ports.ts';
+import type { MandateStore, StoreFigures } from '../../check/ports.ts';
 import { elapsed } from '../../core/time.ts';
-import { append, createAcknowledging } from './acknowledging.ts';
+import { createAcknowledging } from './acknowledging.ts';
 import { type Engine, createEngine } from './engine.ts';
-import { createIntents } from './intents.ts';
 import { type RedisStoreOptions, type Standing, stand } from './open.ts';
 import { pause } from './pause.ts';
 import { createProving } from './proving.ts';
@@ -33,23 +32,15 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<Opened
 }
 
 function storeOf(engine: Engine, standing: Standing, options: RedisStoreOptions): MandateStore {
-  const { view, sync, fleet, writer, listeners, stopping } = engine;
-  const { links, keys, guard, outbox } = standing;
-  const { now, issuer, lease_ms, complain } = options;
-  const health = (): StoreHealth => healthOf(engine, standing);
-  const intents = createIntents({
-    outbox,
-    write: (command, must_confirm) => append(command, must_confirm, { writer, health }),
-    now,
-    complain,
-  });
-  const watching = watch(engine, standing, options, intents.retry);
+  const { view, sync, fleet, write, intents, health, listeners, stopping } = engine;
+  const { links, keys, guard } = standing;
+  const { now, issuer, lease_ms } = options;
+  const watching = watch(engine, standing, options);
   const acknowledging = createAcknowledging({
-    writer,
+    write,
     intents,
     guard,
     fleet,
-    health,
     lease_ms,
     now,
     signal: stopping.signal,
@@ -93,33 +84,17 @@ async function close(
 
 /** What is done now and then, beside the checks. */
 async function watch(
-  { view, fleet, stopping }: Engine,
-  { guard, links, keys, outbox }: Standing,
+  { view, fleet, intents, stopping }: Engine,
+  { guard, links, keys }: Standing,
   options: RedisStoreOptions,
-  retryIntents: () => Promise<void>,
 ): Promise<void> {
   while (!stopping.signal.aborted) {
     await guard.watch();
     await fleet.sweep();
-    await retryIntents();
-    const floor = await trim(links.reader, keys, view.state().position, options);
-    if (floor > 0) await outbox.forget(floor);
+    await intents.retry();
+    await trim(links.reader, keys, view.state().position, options);
     await pause(WATCH_MS, stopping.signal);
   }
-}
-
-/** Denied until it is over; the process goes on. */
-function healthOf({ view, recovering }: Engine, { guard, links, outbox }: Standing): StoreHealth {
-  const { latch } = view.state();
-  const stuck = recovering.stuck();
-  const detail =
-    guard.trouble() ??
-    (latch === undefined
-      ? undefined
-      : `the replica latched: ${latch}${stuck === undefined ? '' : ` (${stuck})`}`) ??
-    (links.beat.run() === undefined ? 'the store cannot be reached' : undefined) ??
-    (outbox.isBroken() ? 'the outbox cannot be written' : undefined);
-  return detail === undefined ? { ok: true } : { ok: false, fatal: false, detail };
 }
 
 function figuresOf(

@@ -155,7 +155,7 @@ export function createView({ most, onLatch, onApplied }: ViewOptions): View {
       working.clear();
       things.clear();
       conditioned.clear();
-      recent = [...kept];
+      recent = kept.slice(-MOST_RECENT);
       generation += 1;
       feed({ kind: 'snapshot', position, at: undefined });
     },

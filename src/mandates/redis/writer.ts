@@ -27,8 +27,8 @@ export type Outcome = Committed | ({ readonly ok: false } & Refusal);
 export interface WriterParts extends BatchParts {
   readonly link: Link;
   readonly now: Now;
-  /** The epoch ends with what is appended. */
-  readonly ends_epoch?: boolean;
+  /** The epoch ends with what is appended, and this one follows. */
+  readonly next_epoch?: number;
   /** The last position that this process knows of. */
   readonly position: () => Position | undefined;
   /** Brings cells from the primary; undefined where it does not answer. */
@@ -225,9 +225,7 @@ class Attempt {
     const { link, keys, now } = this.#parts;
     const until_ms = Math.min(...this.#jobs.map(({ since_ms }) => since_ms)) + GIVE_UP_MS;
     const names = [keys.head, keys.log, keys.roster, ...cells.map(({ key }) => key)];
-    const flags = [this.#parts.ends_epoch === true, this.#jobs.some(needsFleet)].map((each) =>
-      each ? '1' : '0',
-    );
+    const flags = [this.#parts.next_epoch ?? '', this.#jobs.some(needsFleet) ? '1' : '0'];
     let again = '';
     for (;;) {
       const run = link.run();

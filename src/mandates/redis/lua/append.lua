@@ -2,7 +2,7 @@
 -- Appends entries and folds them into their cells: all or nothing (design/3, Write).
 --
 -- KEYS  head, log, roster, one per cell
--- ARGV  run, epoch, since, bump, whole (1: not while anybody is awaited who may remember more)
+-- ARGV  run, epoch, since, next epoch ('': it goes on), whole (1: not while anybody is awaited who may remember more)
 --       number of cells;   for each: kind, argument, stamp ('*': not looked at)
 --       number of entries; for each: nonce, event
 --       operations, until the end: name, number of the entry, number of the cell, two arguments
@@ -13,7 +13,7 @@
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'eid', 'run', 'floor')
 local epoch, seq, eid = head[1], head[2], head[3]
 if not epoch then return { 'UNINITIALISED' } end
-if head[4] ~= ARGV[1] then return { 'RUN' } end
+if head[4] ~= serving(ARGV[1]) then return { 'RUN' } end
 if epoch ~= ARGV[2] then return { 'EPOCH' } end
 if not isWhole(KEYS[2], seq, eid) then return { 'GAP' } end
 
@@ -93,7 +93,5 @@ while at <= #ARGV do
   end
 end
 -- Last: what comes after a heal is told from what came before it (design/3, Failover).
-if ARGV[4] == '1' then
-  redis.call('HSET', KEYS[1], 'epoch', string.format('%.0f', tonumber(epoch) + 1))
-end
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'epoch', ARGV[4]) end
 return { 'OK', first, before, epoch, seq, eid }

@@ -14,6 +14,12 @@ local function cell(kind, key, argument)
   return { stamp, redis.call('ZRANGE', key .. ':all', 0, -1) }
 end
 
+-- Which history this server serves: the process, and what it replicates to others by. The second changes with every
+-- promotion and every resynchronisation, after which what was there may be gone without another process.
+local function serving(run)
+  return run .. ' ' .. redis.call('INFO', 'replication'):match('master_replid:(%w+)')
+end
+
 -- The id of the last entry must be the head's: after a DEL a stream takes old ids again, and a quiet one looks the same.
 local function isWhole(log, seq, eid)
   if seq == '0' then return redis.call('EXISTS', log) == 0 end

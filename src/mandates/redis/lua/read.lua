@@ -13,7 +13,7 @@
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'eid', 'run', 'floor', 'genesis', 'floor_eid')
 local epoch, seq, eid = head[1], head[2], head[3]
 if not epoch then return { 'UNINITIALISED' } end
-if head[4] ~= ARGV[1] then return { 'RUN' } end
+if head[4] ~= serving(ARGV[1]) then return { 'RUN' } end
 if not isWhole(KEYS[2], seq, eid) then return { 'GAP', epoch, seq, eid } end
 
 local entries = {}

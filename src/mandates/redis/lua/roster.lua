@@ -9,12 +9,13 @@
 --       gone: id and row of each that has not renewed its lease
 --
 -- Answers {OK} or why not.
+--CELLS
 local run = redis.call('HGET', KEYS[1], 'run')
 if not run then return { 'UNINITIALISED' } end
 local what = ARGV[2]
 if what == 'arrive' then
-  if run ~= ARGV[1] then
-    redis.call('HSET', KEYS[1], 'run', ARGV[1], 'run_at', redis.call('TIME')[1])
+  if run ~= serving(ARGV[1]) then
+    redis.call('HSET', KEYS[1], 'run', serving(ARGV[1]), 'run_at', redis.call('TIME')[1])
     redis.call('DEL', KEYS[3], KEYS[4])
     for _, id in ipairs(redis.call('HKEYS', KEYS[2])) do redis.call('HSET', KEYS[3], id, '1') end
   end
@@ -23,7 +24,7 @@ if what == 'arrive' then
   end
   return { 'OK' }
 end
-if run ~= ARGV[1] then return { 'RUN' } end
+if run ~= serving(ARGV[1]) then return { 'RUN' } end
 if what == 'gone' then
   for number = 3, #ARGV, 2 do
     local row = redis.call('HGET', KEYS[2], ARGV[number])

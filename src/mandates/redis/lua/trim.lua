@@ -7,7 +7,7 @@
 --CELLS
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'eid', 'run', 'floor')
 if not head[1] then return { 'UNINITIALISED' } end
-if head[4] ~= ARGV[1] then return { 'RUN' } end
+if head[4] ~= serving(ARGV[1]) then return { 'RUN' } end
 if not isWhole(KEYS[2], head[2], head[3]) then return { 'GAP' } end
 local upto, floor = tonumber(ARGV[2]), tonumber(head[5])
 if upto <= floor or upto >= tonumber(head[2]) then return { 'OK', 0 } end

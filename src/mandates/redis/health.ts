@@ -1,0 +1,26 @@
+/** Whether anything may be decided from, and written to, the store now. */
+import type { StoreHealth } from '../../check/ports.ts';
+import type { Standing } from './open.ts';
+import type { Recovering } from './recovering.ts';
+import type { View } from './view.ts';
+
+/** Denied until it is over; the process goes on. */
+export function healthOf(
+  view: View,
+  recovering: Recovering,
+  { guard, links, outbox }: Standing,
+): StoreHealth {
+  const detail =
+    guard.trouble() ??
+    latchOf(view, recovering) ??
+    (links.beat.run() === undefined ? 'the store cannot be reached' : undefined) ??
+    (outbox.isBroken() ? 'the outbox cannot be written' : undefined);
+  return detail === undefined ? { ok: true } : { ok: false, fatal: false, detail };
+}
+
+function latchOf(view: View, recovering: Recovering): string | undefined {
+  const { latch } = view.state();
+  if (latch === undefined) return undefined;
+  const stuck = recovering.stuck();
+  return `the replica latched: ${latch}${stuck === undefined ? '' : ` (${stuck})`}`;
+}
