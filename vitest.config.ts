@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 const wire = [
   'test/wire/**/*.test.ts',
   'test/redis/**/*.test.ts',
+  'test/faults/**/*.test.ts',
   'test/tools/**/*.test.ts',
   'test/**/*-build.test.ts',
 ];

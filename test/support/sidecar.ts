@@ -60,6 +60,8 @@ export interface SidecarOptions {
   readonly store_path?: string;
   /** YAML of another store than the embedded one. */
   readonly store?: string;
+  /** Where the program is, if not here: another build of it. */
+  readonly root?: string;
 }
 
 export interface Sidecar {
@@ -109,7 +111,8 @@ export async function startSidecar(options: SidecarOptions = {}): Promise<Sideca
   const config_file = join(folder, 'mandated.yaml');
   writeFileSync(join(folder, 'keys.json'), JSON.stringify(issuer.jwks));
   writeFileSync(config_file, configurationText(options));
-  const command = [process.execPath, join(ROOT, 'src/mandated.mjs'), 'serve', '--config', config_file];
+  const program_file = join(options.root ?? ROOT, 'src/mandated.mjs');
+  const command = [process.execPath, program_file, 'serve', '--config', config_file];
   const limit = options.file_limit_kib;
   const [program, ...args] =
     limit === undefined ? command : ['bash', '-c', `ulimit -f ${limit}; exec "$@"`, '-', ...command];
