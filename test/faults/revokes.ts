@@ -28,6 +28,9 @@ export async function revokeUnderLoad(fleet: Fleet, options: RevokesOptions): Pr
   const { revokes, members, writers } = options;
   const trees = await Promise.all(Array.from({ length: revokes }, () => plant(writers[0]!)));
   const from = fleet.history.length;
+  // So that all of them are held: else the first question about each would bring it along.
+  for (const each of members)
+    await Promise.all(trees.flat().map((mandate) => each.check(mandate, 'repo.read')));
   const dice = createDice();
   let revoked = 0;
   const check = () => {

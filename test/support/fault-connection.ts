@@ -11,12 +11,16 @@ export interface Network {
   delay_ms: number;
   slice_bytes: number;
   drops: { count: number; readonly matches: (request: Buffer) => boolean };
+  /** Connections that the faults concern, by what they have said; empty: all. */
+  only: readonly string[];
   changed: PromiseWithResolvers<void>;
 }
 
 export interface Connection {
   readonly client: Socket;
   readonly server: Socket;
+  /** The first that it has said to the server, where clients name themselves. */
+  said: string;
   /** The directions in which something was lost, and nothing can follow. */
   readonly lost: Set<Direction>;
   /** What the server says is lost, and then the connection. */
@@ -28,6 +32,9 @@ export interface Connection {
 /** Also that a connection is opened or ended is something that must get through. */
 type Item = Buffer | 'open' | 'end' | 'reset';
 
+/** No client has said more before it has said who it is. */
+const most_said = 1024;
+
 /** A reply that is to be lost is over when nothing came for so long. */
 const quiet_ms = 25;
 
@@ -37,6 +44,7 @@ export function faultless(): Omit<Network, 'target'> {
     delay_ms: 0,
     slice_bytes: Infinity,
     drops: { count: 0, matches: () => false },
+    only: [],
     changed: Promise.withResolvers<void>(),
   };
 }
@@ -44,13 +52,21 @@ export function faultless(): Omit<Network, 'target'> {
 export function openConnection(client: Socket, network: Network, connections: Set<Connection>): void {
   const server = new Socket({ allowHalfOpen: true }).setNoDelay();
   const gone = Promise.all([client, server].map(closed));
-  const connection = { client, server, lost: new Set<Direction>(), is_muted: false, ending: undefined, gone };
+  const lost = new Set<Direction>();
+  const connection: Connection = { client, server, said: '', lost, is_muted: false, ending: undefined, gone };
+  client.on('data', (chunk: Buffer) => {
+    if (connection.said.length < most_said) connection.said += chunk.toString('latin1');
+  });
   connections.add(connection);
   void gone.then(() => connections.delete(connection));
   const to_server = createLane('to_server', connection, network);
   to_server('open');
   feed(client, to_server);
   feed(server, createLane('to_client', connection, network));
+}
+
+export function concerns({ only }: Network, { said }: Connection): boolean {
+  return only.length === 0 || only.some((each) => said.includes(each));
 }
 
 export function cut(connection: Connection): void {
@@ -68,7 +84,7 @@ function feed(from: Socket, lane: (item: Item) => void): void {
 function createLane(direction: Direction, connection: Connection, network: Network): (item: Item) => void {
   let before = Promise.resolve();
   return (item) => {
-    const due = performance.now() + network.delay_ms;
+    const due = performance.now() + (concerns(network, connection) ? network.delay_ms : 0);
     before = before.then(async () => {
       await sleepUntil(due);
       if (await getsThrough(direction, connection, network))
@@ -78,7 +94,7 @@ function createLane(direction: Direction, connection: Connection, network: Netwo
 }
 
 async function getsThrough(direction: Direction, connection: Connection, network: Network): Promise<boolean> {
-  while (network.blackhole.directions.includes(direction)) {
+  while (network.blackhole.directions.includes(direction) && concerns(network, connection)) {
     if (!network.blackhole.hold) connection.lost.add(direction);
     if (connection.lost.has(direction)) return false;
     await network.changed.promise;
@@ -99,8 +115,9 @@ async function deliver(
   else if (item === 'reset') reset(to);
   else if (direction === 'to_client' && connection.is_muted) cutWhenQuiet(connection);
   else {
-    if (direction === 'to_server') connection.is_muted ||= takesReplyOf(item, network);
-    await write(to, item, network);
+    const is_concerned = concerns(network, connection);
+    if (direction === 'to_server' && is_concerned) connection.is_muted ||= takesReplyOf(item, network);
+    await write(to, item, is_concerned ? network.slice_bytes : Infinity);
   }
 }
 
@@ -116,9 +133,9 @@ function cutWhenQuiet(connection: Connection): void {
   connection.ending = setTimeout(cut, quiet_ms, connection);
 }
 
-async function write(to: Socket, bytes: Buffer, network: Network): Promise<void> {
+async function write(to: Socket, bytes: Buffer, slice_bytes: number): Promise<void> {
   for (let at = 0; at < bytes.length && !to.destroyed;) {
-    const piece = bytes.subarray(at, at + network.slice_bytes);
+    const piece = bytes.subarray(at, at + slice_bytes);
     await new Promise<void>((resolve) => to.write(piece, () => resolve()));
     at += piece.length;
     // So that the other side has read this piece before the next is there.

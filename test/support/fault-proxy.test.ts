@@ -294,6 +294,57 @@ describe('a reply that is lost', () => {
   });
 });
 
+describe('faults of connections that have named themselves', () => {
+  test('concern those alone, also one that comes later', async () => {
+    const { echo, proxy } = await started();
+    const [tail, other] = [await connected(proxy), await connected(proxy)];
+    tail.say('I am the tail.');
+    await tail.hears('I am the tail.');
+    proxy.only('the tail');
+    proxy.blackhole('both');
+    tail.say('a');
+    other.say('b');
+    const later = await connected(proxy);
+    later.say('the tail again');
+    await other.hears('b');
+    await settle();
+    expect(echo.heard()).toBe('I am the tail.b');
+    proxy.cut();
+    for (const each of [tail, later]) await waitUntil('it is reset', () => each.ending() === 'ECONNRESET');
+    await proxy.heal();
+    other.say('c');
+    await other.hears('bc');
+  });
+
+  test('one that only speaks of a name later is another', async () => {
+    const { echo, proxy } = await started();
+    const client = await connected(proxy);
+    client.say('x'.repeat(2000));
+    await client.hears('x'.repeat(2000));
+    proxy.only('tail', 'barrier');
+    proxy.dropReply();
+    client.say('tail');
+    await client.hears(`${'x'.repeat(2000)}tail`);
+    const barrier = await connected(proxy);
+    barrier.say('barrier');
+    await waitUntil('the client is reset', () => barrier.ending() === 'ECONNRESET');
+    expect(echo.heard()).toMatch(/tailbarrier$/);
+  });
+
+  test('all others again after heal', async () => {
+    const { proxy } = await started();
+    const client = await connected(proxy);
+    proxy.only('nobody');
+    await proxy.heal();
+    proxy.blackhole('to_server', { hold: true });
+    client.say('a');
+    await settle();
+    expect(client.heard()).toBe('');
+    await proxy.heal();
+    await client.hears('a');
+  });
+});
+
 test('retarget: from the next connection on', async () => {
   const { proxy } = await started();
   const before = await connected(proxy);

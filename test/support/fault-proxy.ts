@@ -7,6 +7,7 @@ import {
   type Connection,
   type Direction,
   type Network,
+  concerns,
   cut,
   faultless,
   openConnection,
@@ -40,6 +41,11 @@ export interface FaultProxy {
    * and nobody was told. A request is what arrives from a client at once.
    */
   readonly dropReply: (count?: number, matches?: (request: Buffer) => boolean) => void;
+  /**
+   * Until `heal` all faults concern only connections that have said one of these among the first that they said, as
+   * clients do that name themselves.
+   */
+  readonly only: (...names: readonly [string, ...string[]]) => void;
   /** Ends all faults. */
   readonly heal: () => Promise<void>;
   /** For connections that are opened from now on. */
@@ -59,7 +65,9 @@ export async function createFaultProxy(options: FaultProxyOptions): Promise<Faul
     listener?.close();
     listener = undefined;
   };
-  const cutAll = () => connections.forEach(cut);
+  const cutAll = () => {
+    for (const each of connections) if (concerns(network, each)) cut(each);
+  };
   return {
     port,
     ...faultsOf(network),
@@ -82,7 +90,7 @@ export async function createFaultProxy(options: FaultProxyOptions): Promise<Faul
 /** Those that concern what passes. */
 function faultsOf(
   network: Network,
-): Pick<FaultProxy, 'blackhole' | 'delay' | 'slice' | 'dropReply' | 'retarget'> {
+): Pick<FaultProxy, 'blackhole' | 'delay' | 'slice' | 'dropReply' | 'only' | 'retarget'> {
   return {
     blackhole: (direction, { hold = false } = {}) => {
       const directions: Direction[] = direction === 'both' ? ['to_server', 'to_client'] : [direction];
@@ -91,6 +99,7 @@ function faultsOf(
     delay: (delay_ms) => change(network, { delay_ms }),
     slice: (slice_bytes) => change(network, { slice_bytes }),
     dropReply: (count = 1, matches = () => true) => change(network, { drops: { count, matches } }),
+    only: (...only) => change(network, { only }),
     retarget: (port) => change(network, { target: { ...network.target, port } }),
   };
 }

@@ -32,7 +32,12 @@ export const SABOTAGE = {
     {
       file: SLOTS,
       find: 'const slot = pending;\n      slot.waiting',
-      replace: 'const slot = flying ?? pending;\n      if (flying) pending = undefined;\n      slot.waiting',
+      replace: `if (flying !== undefined && want === undefined) {
+        if (pending.waiting === 0) pending = undefined;
+        return flying.answer.promise;
+      }
+      const slot = pending;
+      slot.waiting`,
     },
     {
       file: 'src/core/freshness.ts',
