@@ -1,0 +1,74 @@
+/** Asks members over and over whether an action that cannot be undone may be done, and remembers every yes. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { onTestFinished } from 'vitest';
+import type { Checked } from './member-process.ts';
+import type { Member } from './member.ts';
+
+const PAUSE_MS = 5;
+
+interface Answer extends Checked {
+  readonly member: number;
+  /** When it was asked, monotonic ms of this process. */
+  readonly asked_ms: number;
+  readonly answered_ms: number;
+}
+
+export interface Vigil {
+  readonly answers: readonly Answer[];
+  /** Of questions that were asked after a moment. */
+  readonly allowsAfter: (ms: number) => readonly Answer[];
+  readonly add: (member: Member) => void;
+  readonly stop: () => Promise<void>;
+}
+
+/** A member that is killed is asked no more; one that is frozen is asked again when it wakes. */
+export function keepVigil(members: readonly Member[], id: string, budget_ms = 0): Vigil {
+  const answers: Answer[] = [];
+  const loops: Promise<void>[] = [];
+  let isOver = false;
+  const asking = async (member: Member, index: number): Promise<void> => {
+    while (!isOver) {
+      const asked_ms = performance.now();
+      const checked = await member.check(id, budget_ms).catch(() => undefined);
+      if (checked === undefined) return;
+      answers.push({ ...checked, member: index, asked_ms, answered_ms: performance.now() });
+      await sleep(PAUSE_MS);
+    }
+  };
+  const add = (member: Member): void => void loops.push(asking(member, loops.length));
+  members.forEach(add);
+  const stop = async (): Promise<void> => {
+    isOver = true;
+    await Promise.all(loops);
+  };
+  onTestFinished(() => void (isOver = true));
+  return {
+    answers,
+    allowsAfter: (ms) => answers.filter(({ effect, asked_ms }) => effect === 'allow' && asked_ms >= ms),
+    add,
+    stop,
+  };
+}
+
+const PATIENCE_MS = 15_000;
+
+/** How long it takes until it is allowed, milliseconds. */
+export async function untilAllowed(member: Member, id: string, budget_ms = 0): Promise<number> {
+  return untilAnswered(member, id, ({ effect }) => effect === 'allow', budget_ms);
+}
+
+export async function untilAnswered(
+  member: Member,
+  id: string,
+  holds: (checked: Checked) => boolean,
+  budget_ms = 0,
+): Promise<number> {
+  const began = performance.now();
+  let last: Checked | undefined;
+  while (performance.now() - began < PATIENCE_MS) {
+    last = await member.check(id, budget_ms);
+    if (holds(last)) return performance.now() - began;
+    await sleep(PAUSE_MS);
+  }
+  throw new Error(`it did not come about; the last answer was ${JSON.stringify(last)}`);
+}
