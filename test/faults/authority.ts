@@ -2,7 +2,7 @@
 import type { Acknowledgement, WriteResult } from '../../src/check/ports.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import type { OperationDetails } from '../../src/core/mandate/commands.ts';
-import type { MandateRecord } from '../../src/core/mandate/record.ts';
+import type { MandateRecord, Proposal } from '../../src/core/mandate/record.ts';
 import type { StoredDecision } from '../../src/core/mandate/stored-decision.ts';
 import { ALICE, ENTRY, MANDATES } from '../support/records.ts';
 import type { Member } from './member.ts';
@@ -21,18 +21,24 @@ export async function committed(result: Promise<WriteResult>): Promise<Committed
   return settled;
 }
 
-/** A mandate that is active, and may have children; `controls` bound it. Answers its id. */
-export async function approve(member: Through, controls: JsonObject = {}): Promise<string> {
+/** One entry of the log. */
+export async function propose(member: Through, controls: JsonObject = {}): Promise<Proposal> {
   const [submission_id, at_ms] = [name('sub'), Date.now()];
   const entry = { ...ENTRY, delegation: { max_depth: 2, allowed_delegates: [{ sub: 'agent-1' }] } };
   const intent = { goal: 'g', resources: [ENTRY.resource], expires_at: soon(HOUR_MS), controls };
   const terms = { subject: ALICE, client_id: 'agent-1', client_issuer: ALICE.iss };
   const proposing = { kind: 'propose', submission_id, intent, authorization_details: [entry] } as const;
-  const by = OPERATOR;
-  const { proposal } = await committed(member.write({ ...proposing, ...terms, by, at_ms }, 'applied'));
-  const { proposal_hash } = proposal!;
+  const { proposal } = await committed(
+    member.write({ ...proposing, ...terms, by: OPERATOR, at_ms }, 'applied'),
+  );
+  return proposal!;
+}
+
+/** A mandate that is active, and may have children; `controls` bound it. Answers its id. */
+export async function approve(member: Through, controls?: JsonObject): Promise<string> {
+  const { submission_id, proposal_hash } = await propose(member, controls);
   const approving = { kind: 'approve', submission_id, proposal_hash, mandate_id: name('msn') } as const;
-  const more = { approval_event_id: name('ape'), policy_version: 'v1', by, at_ms };
+  const more = { approval_event_id: name('ape'), policy_version: 'v1', by: OPERATOR, at_ms: Date.now() };
   const { mandate } = await committed(member.write({ ...approving, ...more }, 'applied'));
   return mandate!.id;
 }

@@ -3,7 +3,13 @@ import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { createFaultProxy } from '../support/fault-proxy.ts';
-import { type RedisConfig, type RedisOptions, type RedisServer, startRedis } from '../support/redis.ts';
+import {
+  type RedisConfig,
+  type RedisOptions,
+  type RedisServer,
+  startRedis,
+  until,
+} from '../support/redis.ts';
 import { freshFolder } from './member.ts';
 
 /** A place where a server serves, and what is done to it. */
@@ -58,7 +64,10 @@ export async function cutOffReplica(): Promise<Place> {
   let serving = primary;
   return {
     server: () => serving,
-    forgetFromNow: async () => network.blackhole('both'),
+    forgetFromNow: async () => {
+      await untilSame(primary, replica);
+      network.blackhole('both');
+    },
     fail: () => primary.kill(),
     recover: async () => {
       await replica.call('REPLICAOF', 'NO', 'ONE');
@@ -74,7 +83,10 @@ export async function frozenReplica(): Promise<Place> {
   let serving = primary;
   return {
     server: () => serving,
-    forgetFromNow: async () => replica.freeze(),
+    forgetFromNow: async () => {
+      await untilSame(primary, replica);
+      replica.freeze();
+    },
     fail: async () => {
       await primary.kill();
       await replica.kill();
@@ -85,6 +97,12 @@ export async function frozenReplica(): Promise<Place> {
       serving = replica;
     },
   };
+}
+
+/** What was acknowledged until now is not what is to be lost. */
+async function untilSame(primary: RedisServer, replica: RedisServer): Promise<void> {
+  const head = (server: RedisServer) => server.call('HGET', '{acme}:head', 'eid');
+  await until(async () => (await head(primary)) === (await head(replica)), replica.isAlive);
 }
 
 export const losses = {

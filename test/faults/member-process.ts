@@ -7,7 +7,7 @@ import type { RedisOptions } from 'ioredis';
 import type { Acknowledgement, MandateStore } from '../../src/check/ports.ts';
 import type { Command } from '../../src/core/mandate/commands.ts';
 import type { Position } from '../../src/core/mandate/events.ts';
-import type { RedisStoreOptions } from '../../src/mandates/redis/begin.ts';
+import type { RedisStoreOptions } from '../../src/mandates/redis/open.ts';
 
 export interface MemberOptions extends Partial<Omit<RedisStoreOptions, 'now' | 'onBarrier' | 'complain'>> {
   readonly redis: RedisOptions;
@@ -25,9 +25,8 @@ export interface Checked {
 const root = process.argv[2]!;
 const load = async <Module>(file: string): Promise<Module> =>
   (await import(join(root, 'src', file))) as Module;
-const { openRedisStore } = await load<typeof import('../../src/mandates/redis/store.ts')>(
-  'mandates/redis/store.ts',
-);
+const { openRedisStore } =
+  await load<typeof import('../../src/mandates/redis/store.ts')>('mandates/redis/store.ts');
 const { judge } = await load<typeof import('../../src/core/freshness.ts')>('core/freshness.ts');
 const { effectiveState } =
   await load<typeof import('../../src/core/mandate/life.ts')>('core/mandate/life.ts');
@@ -94,8 +93,7 @@ export interface Asked {
 }
 
 export type Told =
-  | { readonly call: number; readonly value: unknown }
-  | { readonly call: number; readonly error: string };
+  { readonly call: number; readonly value: unknown } | { readonly call: number; readonly error: string };
 
 async function answer({ call, name, args }: Asked): Promise<void> {
   const act = api[name] as (...given: readonly unknown[]) => Promise<unknown>;
