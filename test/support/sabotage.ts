@@ -28,7 +28,7 @@ export const SABOTAGE = {
   'a barrier joins the call in flight': [
     { file: SLOTS, find: 'let isFlying = false;', replace: 'let isFlying = false, flying;' },
     { file: SLOTS, find: 'isFlying = true;', replace: 'isFlying = true; flying = slot;' },
-    { file: SLOTS, find: 'slot.answer.resolve(', replace: 'flying = undefined; slot.answer.resolve(' },
+    { file: SLOTS, find: 'isFlying = false;\n', replace: 'isFlying = false; flying = undefined;\n' },
     {
       file: SLOTS,
       find: 'const slot = pending;\n      slot.waiting',
