@@ -75,10 +75,11 @@ async function catchUp({ port }: RedisServer, stored: number): Promise<number> {
     complain: refuse,
   });
   const begun = performance.now();
-  const answer = await sync.barrier();
+  let answer = await sync.barrier();
+  // Nobody waits so long for one proof; they follow each other until one comes.
+  while (!answer.ok) answer = await sync.barrier();
   const took_ms = performance.now() - begun;
   await sync.stop();
-  if (!answer.ok) throw new Error(answer.why);
   if (answer.position.seq !== stored) throw new Error(`it came to ${answer.position.seq}, not to ${stored}`);
   return took_ms;
 }

@@ -18,7 +18,7 @@ const USAGE = `mandated ${VERSION}: is the credential usable, the mission still 
   mandated mandate tree ID | history ID | diff ID [--from VERSION] [--to VERSION]
   mandated mandate watch [ID] [--since EPOCH-SEQ]
   mandated mandate OPERATION ID [--reason TEXT] [--nonce N] [--expected-version N]
-                                [--acknowledge applied|durable|enforced]
+                                [--acknowledge applied|durable|enforced] [--timeout-ms N]
       suspend [--suspend-until TIME --on-expiry resume|revoke]    resume
       contain --entry DIGEST…             discharge --entry DIGEST --event-type T --event-id E
       tighten --entry DIGEST --constraints JSON                    shorten --expires-at TIME
@@ -74,6 +74,7 @@ async function run(argv: readonly string[]): Promise<number> {
       nonce: { type: 'string' },
       'expected-version': { type: 'string' },
       acknowledge: { type: 'string' },
+      'timeout-ms': { type: 'string' },
       'proposal-hash': { type: 'string' },
       state: { type: 'string' },
       subject: { type: 'string' },

@@ -37,6 +37,7 @@ export interface Options {
   readonly nonce?: string;
   readonly 'expected-version'?: string;
   readonly acknowledge?: string;
+  readonly 'timeout-ms'?: string;
   readonly 'proposal-hash'?: string;
   readonly state?: string;
   readonly subject?: string;
@@ -236,6 +237,7 @@ function operate(operation: string) {
       reason: options.reason,
       nonce: options.nonce,
       acknowledge: options.acknowledge,
+      timeout_ms: options['timeout-ms'] === undefined ? undefined : Number(options['timeout-ms']),
       expected_version: version === undefined ? undefined : Number(version),
       ...ownMembers(operation, options),
     });

@@ -80,6 +80,6 @@ async function settling({ link, keys }: GuardParts): Promise<number> {
 }
 
 async function look({ link, keys, assume }: GuardParts): Promise<Safety | string> {
-  const facts = await inspect(link, [keys.head, keys.log, keys.ids]);
+  const facts = await inspect(link, keys.prefix);
   return typeof facts === 'string' ? facts : judgeSafety(facts, assume);
 }

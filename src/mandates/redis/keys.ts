@@ -2,6 +2,8 @@
 import { sha256 } from '../../digest.ts';
 
 export interface Keys {
+  /** What every name begins with. */
+  readonly prefix: string;
   readonly head: string;
   readonly log: string;
   /** Sidecars that live, by id. */
@@ -29,6 +31,7 @@ export function keysOf(tenant: string): Keys {
   // What others have chosen the text of is bounded by its digest.
   const digested = (kind: string, ...parts: readonly string[]): string => key(`${kind}:${thingOf(parts)}`);
   return {
+    prefix: key(''),
     head: key('head'),
     log: key('log'),
     fleet: key('fleet'),

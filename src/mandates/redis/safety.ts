@@ -1,6 +1,6 @@
 /** What a server must be set to for the promises to hold (design/3, What must be checked at start). */
 import { fieldsOf } from './cells.ts';
-import type { Link } from './link.ts';
+import type { Link, Reply } from './link.ts';
 
 export interface Safety {
   /** What is not as it must be, as it is: `appendfsync everysec`. */
@@ -100,20 +100,41 @@ const SETTINGS = [
 ];
 
 /** Asks the server; a string says why it could not be asked. */
-export async function inspect(link: Link, authority: readonly string[]): Promise<ServerFacts | string> {
+export async function inspect(link: Link, prefix: string): Promise<ServerFacts | string> {
   const info = await link.call('INFO');
   if (!info.ok) return info.why;
   const config = await link.call('CONFIG', 'GET', ...SETTINGS);
-  const mortal: string[] = [];
-  for (const key of authority) {
-    const ttl = await link.call('PTTL', key);
-    if (ttl.ok && Number(ttl.value) >= 0) mortal.push(key);
-  }
+  const parsed = parseInfo(String(info.value));
   return {
-    info: parseInfo(String(info.value)),
+    info: parsed,
     config: config.ok ? fieldsOf(config.value as readonly string[]) : undefined,
-    mortal,
+    mortal: hasMortals(parsed) ? await mortalKeys(link, prefix) : [],
   };
+}
+
+/** INFO counts the keys that end by themselves, whoever they belong to; mostly there are none. */
+function hasMortals(info: ReadonlyMap<string, string>): boolean {
+  return [...info].some(([name, value]) => /^db\d+$/.test(name) && !value.includes('expires=0'));
+}
+
+/** Enough to say what is wrong. */
+const MOST_MORTALS = 3;
+
+async function mortalKeys(link: Link, prefix: string): Promise<readonly string[]> {
+  const mortal: string[] = [];
+  for (let cursor = '0'; ;) {
+    const page = await link.call('SCAN', cursor, 'MATCH', `${prefix}*`, 'COUNT', 1000);
+    if (!page.ok) return mortal;
+    const [next, keys] = page.value as readonly [string, readonly string[]];
+    const lives = await Promise.all(keys.map((key) => link.call('PTTL', key)));
+    mortal.push(...keys.filter((_, index) => isMortal(lives[index]!)));
+    if (next === '0' || mortal.length >= MOST_MORTALS) return mortal.slice(0, MOST_MORTALS);
+    cursor = next;
+  }
+}
+
+function isMortal(life: Reply): boolean {
+  return life.ok && Number(life.value) >= 0;
 }
 
 export function parseInfo(text: string): ReadonlyMap<string, string> {

@@ -107,7 +107,7 @@ export function createSync(parts: SyncParts): Sync {
   };
   let running: readonly Promise<void>[] = [];
   return {
-    barrier: (id) => slots.ask(id),
+    barrier: (id) => bounded(slots.ask(id)),
     beat: () => beats.ask(),
     start: () => {
       running = [beating(), tailing()];
@@ -118,6 +118,16 @@ export function createSync(parts: SyncParts): Sync {
       await Promise.all(running);
     },
   };
+}
+
+/** Nobody waits longer for a proof; the call goes on, and serves whoever comes meanwhile. */
+const BARRIER_MS = 250;
+const LATE: Barriered = { ok: false, why: `the store did not prove it within ${BARRIER_MS} ms` };
+
+function bounded(pending: Promise<Barriered>): Promise<Barriered> {
+  const late = Promise.withResolvers<Barriered>();
+  const timer = setTimeout(() => late.resolve(LATE), BARRIER_MS);
+  return Promise.race([pending, late.promise]).finally(() => clearTimeout(timer));
 }
 
 /** Says that this sidecar lives, and learns whether the view is all there is. */
