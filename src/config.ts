@@ -280,7 +280,7 @@ function listenProblems(config: FileConfig): string[] {
 /** What travels to the store is who may do what: in the clear it stays on this machine. */
 function storeProblems(store: FileConfig['store']): string[] {
   if (store.engine === 'sqlite') return [];
-  const { protocol, hostname, password } = new URL(store.url);
+  const { protocol, hostname, password, pathname } = new URL(store.url);
   const hosts = store.sentinels?.map((each) => each.slice(0, each.lastIndexOf(':'))) ?? [hostname];
   const isPrivate = hosts.every((host) => isLoopback(host.replaceAll(/^\[|\]$/g, '')));
   return [
@@ -292,6 +292,7 @@ function storeProblems(store: FileConfig['store']): string[] {
     ...(password !== '' && store.password_file !== undefined
       ? ['store.password_file: the password stands in `store.url` already']
       : []),
+    ...(/^(\/\d{0,4})?$/.test(pathname) ? [] : ['store.url: expected the number of a database, as in `/0`']),
     ...(protocol === 'redis:' && store.ca !== undefined ? ['store.ca: `redis://` is not TLS'] : []),
   ];
 }

@@ -7,7 +7,7 @@ import type { RedisOptions } from 'ioredis';
 import type { Acknowledgement, MandateStore } from '../../src/check/ports.ts';
 import type { Command } from '../../src/core/mandate/commands.ts';
 import type { Position } from '../../src/core/mandate/events.ts';
-import type { RedisStoreOptions } from '../../src/mandates/redis/open.ts';
+import type { RedisStoreOptions } from '../../src/mandates/redis/options.ts';
 
 export interface MemberOptions extends Partial<Omit<RedisStoreOptions, 'now' | 'onBarrier' | 'complain'>> {
   readonly redis: RedisOptions;

@@ -3,7 +3,7 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MandateStore } from '../../src/check/ports.ts';
-import type { RedisStoreOptions } from '../../src/mandates/redis/open.ts';
+import type { RedisStoreOptions } from '../../src/mandates/redis/options.ts';
 import { openRedisStore } from '../../src/mandates/redis/store.ts';
 import { MANDATES } from './records.ts';
 

@@ -27,6 +27,32 @@ export function isEnding(event: MandateEvent): event is Changed {
   return event.kind === 'changed' && isTerminal(event.state);
 }
 
+/** The end of a mandate as its record tells it; undefined of one that lives. */
+export function endingOf({
+  id,
+  history,
+  state,
+  version,
+  successor,
+}: MandateRecord): MandateEvent | undefined {
+  const item = history.findLast((each) => isTerminal(each.state));
+  if (!isTerminal(state) || item === undefined) return undefined;
+  const { operation, at, by, reason, prior_state = 'active', cascaded_from } = item;
+  return {
+    kind: 'changed',
+    id,
+    operation: operation as Changed['operation'],
+    prior_state,
+    state,
+    version,
+    change: successor === undefined ? {} : { successor },
+    ...(reason === undefined ? {} : { reason }),
+    ...(cascaded_from === undefined ? {} : { cascaded_from }),
+    at,
+    by,
+  };
+}
+
 /** As it was said, by whom it was said; nothing where the mandate has ended, or is not known here. */
 function reassert(
   { id, operation, state, change, by, cascaded_from, reason }: Changed,

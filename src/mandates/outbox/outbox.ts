@@ -106,7 +106,8 @@ export async function openOutbox(path: string, tenant: string): Promise<OpenedOu
       case 'kept':
         return message.calls.forEach((call) => calls.settle(call, true));
       case 'failed':
-        return message.calls.forEach((call) => calls.settle(call, undefined));
+        message.calls.forEach((call) => calls.settle(call, undefined));
+        return message.is_broken ? fail(message.detail) : undefined;
       case 'closed':
         return closed.resolve();
     }

@@ -40,5 +40,10 @@ export type FromOutbox =
   | { readonly kind: 'kept'; readonly calls: readonly number[] }
   | { readonly kind: 'intended'; readonly call: number; readonly number: number }
   | { readonly kind: 'endings'; readonly call: number; readonly endings: readonly Ending[] }
-  | { readonly kind: 'failed'; readonly calls: readonly number[]; readonly detail: string }
+  | {
+      readonly kind: 'failed';
+      readonly calls: readonly number[];
+      readonly is_broken: boolean;
+      readonly detail: string;
+    }
   | { readonly kind: 'closed' };

@@ -1,11 +1,12 @@
 /** The outbox's thread: one file, and everything that arrived meanwhile in one commit. */
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
-import { StoreRefusal, openHardened, value } from '../sqlite/database.ts';
+import { StoreRefusal, openHardened, resultCode, value } from '../sqlite/database.ts';
 import type { Ending, FromOutbox, Intent, Memory, ToOutbox } from './protocol.ts';
 
 const APPLICATION_ID = 0x6d_61_6e_6f;
 const SCHEMA_VERSION = 1;
+const SQLITE_FULL = 13;
 /** A server may come back from a copy of any age: what is forgotten, by the latest start, is what ended longest ago. */
 const MOST_ENDINGS = 1_000_000;
 
@@ -60,6 +61,7 @@ function serve(db: DatabaseSync): void {
     memory: db.prepare('SELECT name, value FROM memory'),
   };
   let queue: ToOutbox[] = [];
+  let isBroken = false;
 
   const run = (message: ToOutbox): FromOutbox | undefined => {
     switch (message.kind) {
@@ -91,14 +93,17 @@ function serve(db: DatabaseSync): void {
     const [group] = [queue, (queue = [])];
     const calls = group.flatMap((message) => ('call' in message ? [message.call] : []));
     try {
+      if (isBroken) throw new Error('the file is not written any more');
       db.exec('BEGIN IMMEDIATE');
       const answers = group.map(run).filter((each) => each !== undefined);
       db.exec('COMMIT');
       answers.forEach(say);
       say({ kind: 'kept', calls });
     } catch (error) {
-      if (db.isTransaction) db.exec('ROLLBACK');
-      say({ kind: 'failed', calls, detail: (error as Error).message });
+      // After an I/O error nobody knows what the disk holds; a full one heals.
+      isBroken = resultCode(error) !== SQLITE_FULL;
+      if (!isBroken && db.isTransaction) db.exec('ROLLBACK');
+      say({ kind: 'failed', calls, is_broken: isBroken, detail: (error as Error).message });
     }
     if (!group.some(({ kind }) => kind === 'close')) return;
     db.close();

@@ -32,6 +32,7 @@ export function createAcknowledging(parts: AcknowledgingParts): Pick<MandateStor
       if (!outcome.ok) return outcome;
       if (!isMore || !is_confirmed) return { ...outcome, acknowledged: 'applied' };
       await pause(await guard.settling_ms(), signal);
+      if (signal.aborted) return { ...outcome, acknowledged: 'applied' };
       if (level === 'durable') return { ...outcome, acknowledged: 'durable' };
       const isEnforced = await fleet.enforced(outcome.position, timeout_ms, signal);
       return isEnforced

@@ -1,7 +1,7 @@
 /** Cells: what the store keeps of one thing, as strings, and what it is folded to. */
 import { type MandateEvent, type LogEntry, apply } from '../../core/mandate/events.ts';
 import type { MandateRecord } from '../../core/mandate/record.ts';
-import { unpack } from './chain.ts';
+import { parsed, unpack } from './chain.ts';
 
 /** How a cell is read: every field of a hash, or a part of the children of a mandate. */
 export type CellKind = 'hash' | 'living' | 'expired' | 'children';
@@ -25,9 +25,12 @@ export interface Cell {
 
 export const ABSENT: Cell = { at: '', fields: new Map(), children: [], count: 0 };
 
-/** A reply of the scripts for one cell; undefined where it has not the shape. */
-export function readCell(kind: CellKind, reply: unknown): Cell | undefined {
-  if (!Array.isArray(reply)) return undefined;
+/** A key of ours that holds something of another type. */
+export const CORRUPT: Cell = { ...ABSENT, at: '!' };
+
+/** A reply of the scripts for one cell. */
+export function readCell(kind: CellKind, reply: unknown): Cell {
+  if (!Array.isArray(reply)) return CORRUPT;
   if (kind === 'hash') {
     const fields = fieldsOf(reply as readonly string[]);
     return { ...ABSENT, at: fields.get('at') ?? '', fields };
@@ -50,7 +53,9 @@ export const PARTS = ['usage', 'action_approvals', 'held_until'] as const;
 export type RecordResult = MandateRecord | undefined | 'corrupt';
 
 /** The record of a mandate: the fold of its versions, each verified, with its parts. */
-export function recordOf({ fields }: Cell, up_to = Infinity): RecordResult {
+export function recordOf(cell: Cell, up_to = Infinity): RecordResult {
+  const { fields } = cell;
+  if (cell === CORRUPT) return 'corrupt';
   if (fields.size === 0) return undefined;
   const versions = versionsOf(fields);
   if (versions === 'corrupt') return 'corrupt';
@@ -83,7 +88,7 @@ function partsOf(fields: ReadonlyMap<string, string>): Partial<MandateRecord> | 
     const text = fields.get(name);
     if (text === undefined) continue;
     const value = parsed(text);
-    if (value === 'corrupt') return 'corrupt';
+    if (value === undefined) return 'corrupt';
     parts.push([name, value]);
   }
   return Object.fromEntries(parts);
@@ -93,21 +98,13 @@ function partsOf(fields: ReadonlyMap<string, string>): Partial<MandateRecord> | 
 export class CorruptCell extends Error {}
 
 /** A value that is kept whole, as JSON; undefined where there is none. Throws `CorruptCell`. */
-export function valueOf({ fields }: Cell): unknown {
-  const text = fields.get('v');
+export function valueOf(cell: Cell): unknown {
+  if (cell === CORRUPT) throw new CorruptCell('a stored value is of another type');
+  const text = cell.fields.get('v');
   if (text === undefined) return undefined;
   const value = parsed(text);
-  if (value === 'corrupt') throw new CorruptCell('a stored value does not verify');
+  if (value === undefined) throw new CorruptCell('a stored value does not verify');
   return value;
-}
-
-/** JSON that somebody else may have written over. */
-export function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return 'corrupt';
-  }
 }
 
 /** Mandates that have a condition on a thing. */

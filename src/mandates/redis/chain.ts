@@ -55,6 +55,17 @@ type Fields = readonly [string, string, string, string, string, string, string, 
 
 function verified({ epoch, seq, eid, prev, nonce, text }: Position & Draft & { prev: string }) {
   if (eidOf(prev, epoch, seq, { nonce, text }) !== eid) return undefined;
-  const event = JSON.parse(text) as MandateEvent;
-  return isKnownKind(event.kind) ? { epoch, seq, eid, prev, event } : undefined;
+  const event = parsed(text);
+  const kind = (event as { readonly kind?: unknown } | null)?.kind;
+  if (typeof kind !== 'string' || !isKnownKind(kind)) return undefined;
+  return { epoch, seq, eid, prev, event: event as MandateEvent };
+}
+
+/** JSON that somebody else may have written over. */
+export function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
 }

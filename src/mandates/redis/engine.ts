@@ -8,7 +8,8 @@ import { type Intents, createIntents } from './intents.ts';
 import { type Fleet, createFleet } from './fleet.ts';
 import { type Keeper, createKeeper } from './keeper.ts';
 import type { Link } from './link.ts';
-import type { RedisStoreOptions, Standing } from './open.ts';
+import type { Standing } from './open.ts';
+import type { RedisStoreOptions } from './options.ts';
 import { type Recovering, createRecovering } from './recovering.ts';
 import { recover } from './recovery.ts';
 import { type Sync, createSync } from './sync.ts';
@@ -156,7 +157,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
     view,
     signal: stopping.signal,
     arrive: () => arrive(links.writer),
-    recover: (position) => recover(position, view.recent(), recovery),
+    recover: (position) => recover(position, { entries: view.recent(), ended: view.ended() }, recovery),
     onPassedOver: keeper.applied,
     onBegun: async () => {
       await sync.beat();
@@ -167,9 +168,10 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
   const join = async (): Promise<string | undefined> => {
     const { fleet: remembered, position } = outbox.memory;
     if (!(await fleet.arrive(links.writer, remembered))) return 'the server does not answer';
+    keeper.applied(standing.endings, standing.head);
     view.adopt(standing.head, []);
     if (position !== undefined) {
-      const recovered = await recover(position, [], recovery);
+      const recovered = await recover(position, { entries: [], ended: [] }, recovery);
       if (!recovered.ok) return `what is remembered cannot be compared with the log: ${recovered.why}`;
       if (recovered.lost.size > 0)
         complain(`the log had lost ${recovered.lost.size} entries, which were said again`);

@@ -20,6 +20,5 @@ export async function fetchCells(
   );
   const answer = reply.ok ? (reply.value as readonly unknown[]) : [];
   if (answer[0] !== 'OK') return undefined;
-  const cells = (answer[6] as readonly unknown[]).map((cell, index) => readCell(names[index]!.kind, cell));
-  return cells.includes(undefined) ? undefined : (cells as readonly Cell[]);
+  return (answer[6] as readonly unknown[]).map((cell, index) => readCell(names[index]!.kind, cell));
 }

@@ -4,7 +4,7 @@ import type { Standing } from './open.ts';
 import type { Recovering } from './recovering.ts';
 import type { View } from './view.ts';
 
-/** Denied until it is over; the process goes on. */
+/** Denied until it is over; for good where this sidecar could not remember what it sees end. */
 export function healthOf(
   view: View,
   recovering: Recovering,
@@ -13,10 +13,12 @@ export function healthOf(
   const detail =
     guard.trouble() ??
     latchOf(view, recovering) ??
-    (links.beat.run() === undefined ? 'the store cannot be reached' : undefined) ??
-    (outbox.isBroken() ? 'the outbox cannot be written' : undefined);
+    (links.beat.run() === undefined ? 'the store cannot be reached' : undefined);
+  if (outbox.isBroken()) return { ok: false, fatal: true, detail: OUTBOX_FAILED };
   return detail === undefined ? { ok: true } : { ok: false, fatal: false, detail };
 }
+
+export const OUTBOX_FAILED = 'the outbox failed for good';
 
 function latchOf(view: View, recovering: Recovering): string | undefined {
   const { latch } = view.state();

@@ -36,6 +36,7 @@ const SCRIPTS = { append: true, read: true, begin: true, roster: true, trim: tru
 type ScriptName = keyof typeof SCRIPTS;
 
 const CONNECT_TIMEOUT_MS = 1000;
+const SENTINEL_TIMEOUT_MS = 500;
 const RETRY_MS = 50;
 const MAX_RETRY_MS = 250;
 
@@ -56,7 +57,7 @@ export function openLink({ redis: options, name, silence_ms, onReady, onError }:
     replyMapping: 'legacy' as const,
     connectionName: `mandated ${name}`,
     connectTimeout: CONNECT_TIMEOUT_MS,
-    sentinelCommandTimeout: CONNECT_TIMEOUT_MS,
+    sentinelCommandTimeout: SENTINEL_TIMEOUT_MS,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
@@ -81,6 +82,13 @@ export function openLink({ redis: options, name, silence_ms, onReady, onError }:
     }
   };
   const identify = async (): Promise<void> => {
+    const { db = 0 } = options;
+    // The library goes on in database 0 where the one that was asked for cannot be had.
+    const selected = db === 0 ? undefined : await send('SELECT', [db]);
+    if (selected?.ok === false) {
+      onError?.(new Error(`the database ${db} cannot be had: ${selected.why}`));
+      return redis.disconnect(true);
+    }
     const info = await send('INFO', ['server']);
     const found = info.ok ? /^run_id:(\w+)/m.exec(String(info.value))?.[1] : undefined;
     if (found === undefined) return redis.disconnect(true);
@@ -100,7 +108,10 @@ export function openLink({ redis: options, name, silence_ms, onReady, onError }:
       const isUnknown = !reply.ok && reply.why.startsWith('NOSCRIPT');
       return isUnknown ? send('EVAL', [text, ...rest]) : reply;
     },
-    renew: () => redis.disconnect(true),
+    renew: () => {
+      // While it connects it makes another by itself; to give that up would end it for good.
+      if (redis.status === 'ready') redis.disconnect(true);
+    },
     close: () => redis.disconnect(),
   };
 }

@@ -1,36 +1,13 @@
 /** What a sidecar needs before it can keep a view: connections, a server that is set as it must be, its own memory. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RedisOptions } from 'ioredis';
-import type { BarrierObserver } from '../../check/ports.ts';
-import type { Position } from '../../core/mandate/events.ts';
-import type { Now } from '../../core/time.ts';
+import type { LogEntry, Position } from '../../core/mandate/events.ts';
 import { type Outbox, openOutbox } from '../outbox/outbox.ts';
 import { type Guard, openGuard } from './guard.ts';
 import { type Keys, keysOf } from './keys.ts';
 import { type Link, openLink } from './link.ts';
+import type { RedisStoreOptions, Refused } from './options.ts';
 import type { Links } from './sync.ts';
 import { begin } from './verify.ts';
-
-export interface RedisStoreOptions {
-  readonly redis: RedisOptions;
-  readonly tenant: string;
-  readonly issuer: string;
-  readonly version: string;
-  /** Folder of what this sidecar remembers by itself. */
-  readonly outbox: string;
-  /** Most mandates that are held in memory. */
-  readonly working_set: number;
-  /** Entries of the log that are kept at least. */
-  readonly keep_entries: number;
-  /** How long a sidecar that says nothing may decide from what it holds: the widest staleness budget. */
-  readonly lease_ms: number;
-  readonly unsafe_store: boolean;
-  readonly assume: readonly string[];
-  readonly now: Now;
-  readonly onBarrier: BarrierObserver;
-  /** Told of each change of health: for the log. */
-  readonly complain: (what: string, error?: unknown) => void;
-}
 
 export interface Standing {
   readonly ok: true;
@@ -39,11 +16,8 @@ export interface Standing {
   readonly guard: Guard;
   readonly outbox: Outbox;
   readonly head: Position;
-}
-
-export interface Refused {
-  readonly ok: false;
-  readonly error: string;
+  /** Ends that the kept log has, and that this sidecar may not remember yet. */
+  readonly endings: readonly LogEntry[];
 }
 
 const CONNECT_MS = 5000;
@@ -79,7 +53,7 @@ export async function stand(options: RedisStoreOptions): Promise<Standing | Refu
   if (!opened.ok) return give_up(`outbox: ${opened.error}`);
   const { outbox } = opened;
   const begun = await begin(links.writer, keys, options, outbox.memory.position);
-  if (begun.ok) return { ok: true, keys, links, guard, outbox, head: begun.head };
+  if (begun.ok) return { ...begun, keys, links, guard, outbox };
   await outbox.close();
   return give_up(begun.error);
 }

@@ -9,6 +9,7 @@ import type { StoredDecision } from '../../core/mandate/stored-decision.ts';
 import type { Touched } from '../../core/replica.ts';
 import {
   ABSENT,
+  CORRUPT,
   type Cell,
   type CellKind,
   type CellName,
@@ -50,6 +51,7 @@ export function createReading(
       missing.push(name);
       return ABSENT;
     }
+    if (found === CORRUPT) throw new CorruptCell(`\`${name.key}\` is not a key of ours`);
     taken.set(nameOf(name), found);
     looked.set(nameOf(name), { name, at: 'eid' in found ? found.eid : found.at });
     return found;

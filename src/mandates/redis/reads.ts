@@ -95,7 +95,7 @@ async function read(wanted: readonly Wanted[], { link, keys }: ReadsParts): Prom
 
 async function hash(key: string, parts: ReadsParts): Promise<Cell> {
   const [cell] = await read([{ kind: 'hash', key, argument: '' }], parts);
-  return readCell('hash', cell)!;
+  return readCell('hash', cell);
 }
 
 /** Each with those above it and what was last seen of the things that its conditions speak of. */
@@ -151,7 +151,7 @@ async function childrenOf(
   parts: ReadsParts,
 ): Promise<readonly (readonly string[])[]> {
   const wanted = ids.map((id): Wanted => ({ kind: 'children', key: parts.keys.children(id), argument: '' }));
-  return (await read(wanted, parts)).map((reply) => readCell('children', reply)!.children);
+  return (await read(wanted, parts)).map((reply) => readCell('children', reply).children);
 }
 
 async function list(pager: Pager, { limit }: Paging, parts: ReadsParts): Promise<Page> {

@@ -2,7 +2,7 @@
  * What is done when the log is not the one that the view came from (design/3, Failover): what was lost of it is said
  * again, and the view begins anew. Nothing is decided meanwhile.
  */
-import type { LogEntry, Position } from '../../core/mandate/events.ts';
+import type { LogEntry, MandateEvent, Position } from '../../core/mandate/events.ts';
 import type { Party } from '../../core/mandate/record.ts';
 import type { Now } from '../../core/time.ts';
 import type { Outbox } from '../outbox/outbox.ts';
@@ -34,12 +34,16 @@ export type Recovered =
     }
   | { readonly ok: false; readonly why: string };
 
+/** What a view has had. */
+export interface Seen {
+  /** The last entries that were applied. */
+  readonly entries: readonly LogEntry[];
+  /** The ends of mandates that it holds, whether or not their entries were ever applied here. */
+  readonly ended: readonly MandateEvent[];
+}
+
 /** Compares a position, and what was applied up to it, with the log as it is now; says again what it has lost. */
-export async function recover(
-  position: Position,
-  recent: readonly LogEntry[],
-  parts: RecoveryParts,
-): Promise<Recovered> {
+export async function recover(position: Position, seen: Seen, parts: RecoveryParts): Promise<Recovered> {
   const found = await look(undefined, parts);
   if (found.kind !== 'ok') return { ok: false, why: reasonOf(found) };
   const own = await look(position, parts);
@@ -49,12 +53,13 @@ export async function recover(
     return { ok: false, why: 'entries of the log are gone that nobody has trimmed' };
   if (own.latch !== 'GAP' && own.latch !== 'FORK' && own.latch !== 'EPOCH')
     return { ok: false, why: reasonOf(own) };
-  const lost = await lostOf(recent, found.floor, parts);
+  const lost = await lostOf(seen.entries, found.floor, parts);
   if (lost === undefined) return { ok: false, why: 'the log cannot be read' };
   // A log that went back to an epoch which was over must not come to the ones after it a second time.
   const isOver = own.latch === 'FORK' || found.head.epoch < position.epoch;
   const next_epoch = isOver ? Math.max(found.head.epoch, position.epoch) + 1 : undefined;
-  const said = await sayAgain(lost, found.head, next_epoch, parts);
+  const events = [...lost.map(({ event }) => event), ...seen.ended];
+  const said = await sayAgain(events, found.head, next_epoch, parts);
   if (said !== undefined) return { ok: false, why: said };
   const now_there = await look(undefined, parts);
   if (now_there.kind !== 'ok') return { ok: false, why: reasonOf(now_there) };
@@ -158,7 +163,7 @@ async function missing(
 
 /** Says why it could not. */
 async function sayAgain(
-  lost: readonly LogEntry[],
+  lost: readonly MandateEvent[],
   head: Position,
   next_epoch: number | undefined,
   parts: RecoveryParts,
@@ -174,7 +179,7 @@ async function sayAgain(
 }
 
 async function sayOnce(
-  lost: readonly LogEntry[],
+  lost: readonly MandateEvent[],
   head: Position,
   next_epoch: number | undefined,
   parts: RecoveryParts,
@@ -186,8 +191,7 @@ async function sayOnce(
     onAppended: () => Promise.resolve(),
     ...(next_epoch === undefined ? {} : { next_epoch }),
   });
-  const events = lost.map(({ event }) => event);
-  const command = { kind: 'heal', lost: events, by: parts.by, at_ms: parts.now().wall_ms } as const;
+  const command = { kind: 'heal', lost, by: parts.by, at_ms: parts.now().wall_ms } as const;
   const { outcome } = await writer.write(command, false);
   return outcome.ok ? undefined : outcome.detail;
 }

@@ -2,8 +2,8 @@
 import type { LogEntry, Position } from '../../core/mandate/events.ts';
 import type { Observation } from '../../core/mandate/record.ts';
 import type { Parting, Touched } from '../../core/replica.ts';
-import { fieldsOf, parsed, readCell, recordOf } from './cells.ts';
-import { type StreamEntry, readEntry } from './chain.ts';
+import { fieldsOf, readCell, recordOf } from './cells.ts';
+import { type StreamEntry, parsed, readEntry } from './chain.ts';
 import type { Loaded } from './view.ts';
 
 export type Read =
@@ -50,14 +50,14 @@ export type Lineages = Pick<Loaded, 'records' | 'seen'>;
 /** `absent` where there is none of that id; `corrupt` where one of them does not verify. */
 export function readLineage(reply: unknown): Lineages | 'absent' | 'corrupt' {
   const [own, above, things] = reply as readonly [unknown, readonly Pair[], readonly Pair[]];
-  const cells = [own, ...above.map(([, each]) => each)].map((each) => readCell('hash', each)!);
+  const cells = [own, ...above.map(([, each]) => each)].map((each) => readCell('hash', each));
   const records = cells.map((cell) => ({ record: recordOf(cell), eid: cell.at }));
   if (records[0]!.record === undefined) return 'absent';
   if (records.some(({ record }) => record === undefined || record === 'corrupt')) return 'corrupt';
   const seen = things.flatMap(([thing, text]) => {
-    return typeof text === 'string' ? [[thing, parsed(text) as Observation | 'corrupt'] as const] : [];
+    return typeof text === 'string' ? [[thing, parsed(text) as Observation | undefined] as const] : [];
   });
-  if (seen.some(([, each]) => each === 'corrupt')) return 'corrupt';
+  if (seen.some(([, each]) => each === undefined)) return 'corrupt';
   return {
     records: records as readonly Touched[],
     seen: new Map(seen as readonly (readonly [string, Observation])[]),

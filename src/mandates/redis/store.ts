@@ -6,7 +6,9 @@ import type { MandateStore, StoreFigures } from '../../check/ports.ts';
 import { elapsed } from '../../core/time.ts';
 import { createAcknowledging } from './acknowledging.ts';
 import { type Engine, createEngine } from './engine.ts';
-import { type RedisStoreOptions, type Standing, stand } from './open.ts';
+import { type Standing, stand } from './open.ts';
+import type { RedisStoreOptions } from './options.ts';
+import { OUTBOX_FAILED } from './health.ts';
 import { pause } from './pause.ts';
 import { createProving } from './proving.ts';
 import { createReads } from './reads.ts';
@@ -33,7 +35,7 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<Opened
 
 function storeOf(engine: Engine, standing: Standing, options: RedisStoreOptions): MandateStore {
   const { view, sync, fleet, write, intents, health, listeners, stopping } = engine;
-  const { links, keys, guard } = standing;
+  const { links, keys, guard, outbox } = standing;
   const { now, issuer, lease_ms } = options;
   const watching = watch(engine, standing, options);
   const acknowledging = createAcknowledging({
@@ -45,13 +47,14 @@ function storeOf(engine: Engine, standing: Standing, options: RedisStoreOptions)
     now,
     signal: stopping.signal,
   });
+  const trouble = (): string | undefined => (outbox.isBroken() ? OUTBOX_FAILED : guard.trouble());
   const reserve = (roster: readonly string[]): string | undefined => {
     const awaited = fleet.awaited(roster).length;
     if (awaited === 0) return undefined;
     return `${awaited} sidecars have yet to say what they remember of the server before`;
   };
   return {
-    ...createProving({ view, sync, now, issuer, trouble: guard.trouble, reserve }),
+    ...createProving({ view, sync, now, issuer, trouble, reserve }),
     ...createReads({ link: links.reader, keys }),
     ...acknowledging,
     unsafe: guard.unsafe,

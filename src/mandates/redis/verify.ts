@@ -1,18 +1,19 @@
 /** What a sidecar verifies of a log before it relies on it, and how a log begins. */
 import { randomBytes } from 'node:crypto';
-import type { Position } from '../../core/mandate/events.ts';
+import type { LogEntry, Position } from '../../core/mandate/events.ts';
+import { isEnding } from '../../core/mandate/heal.ts';
 import { fieldsOf } from './cells.ts';
 import { type StreamEntry, readEntry } from './chain.ts';
 import type { Keys } from './keys.ts';
 import type { Link } from './link.ts';
-import type { Refused, RedisStoreOptions } from './open.ts';
+import type { Refused, RedisStoreOptions } from './options.ts';
 
 const SCHEMA = '1';
 const PAGE = 1000;
 
 type BeginOptions = Pick<RedisStoreOptions, 'issuer' | 'tenant'>;
 
-type Begun = { readonly ok: true; readonly head: Position } | Refused;
+type Begun = { readonly ok: true; readonly head: Position; readonly endings: readonly LogEntry[] } | Refused;
 
 const refuse = (error: string): Refused => ({ ok: false, error });
 
@@ -40,7 +41,22 @@ export async function begin(
   const reply = await link.call('HGETALL', keys.head);
   if (!reply.ok) return refuse(`the log's head cannot be read: ${reply.why}`);
   const head = fieldsOf(reply.value as readonly string[]);
-  return misfit(head, options) ?? verify(link, keys, head);
+  return misfit(head, options) ?? (await unanchored(link, keys, head)) ?? verify(link, keys, head);
+}
+
+/** The snapshot says behind which entry the kept log begins; the head must say the same. */
+async function unanchored(
+  link: Link,
+  keys: Keys,
+  head: ReadonlyMap<string, string>,
+): Promise<Refused | undefined> {
+  const floor = head.get('floor') ?? '';
+  if (floor === '0') return undefined;
+  const reply = await link.call('HMGET', keys.snapshot(Number(floor)), 'seq', 'eid');
+  if (!reply.ok) return refuse(`the snapshot cannot be read: ${reply.why}`);
+  const [seq, eid] = reply.value as readonly (string | null)[];
+  const isGood = seq === floor && eid === head.get('floor_eid');
+  return isGood ? undefined : refuse(`the snapshot at entry ${floor} does not verify`);
 }
 
 function misfit(head: ReadonlyMap<string, string>, { issuer, tenant }: BeginOptions): Begun | undefined {
@@ -62,6 +78,7 @@ async function verify(link: Link, keys: Keys, head: ReadonlyMap<string, string>)
     seq: floor,
     eid: head.get(floor === 0 ? 'genesis' : 'floor_eid') ?? '',
   };
+  const endings: LogEntry[] = [];
   for (;;) {
     const page = await link.call('XRANGE', keys.log, `(${last.seq}-0`, '+', 'COUNT', PAGE);
     if (!page.ok) return refuse(`the log cannot be read: ${page.why}`);
@@ -71,6 +88,7 @@ async function verify(link: Link, keys: Keys, head: ReadonlyMap<string, string>)
       if (entry?.seq !== last.seq + 1 || entry.prev !== last.eid || entry.epoch < last.epoch)
         return refuse(`the log's chain is broken after entry ${last.seq}`);
       last = { epoch: entry.epoch, seq: entry.seq, eid: entry.eid };
+      if (isEnding(entry.event)) endings.push(entry);
     }
     if (stream.length < PAGE) break;
   }
@@ -78,5 +96,5 @@ async function verify(link: Link, keys: Keys, head: ReadonlyMap<string, string>)
   const isWhole = last.seq > Number(head.get('seq')) || last.eid === head.get('eid');
   if (last.seq < Number(head.get('seq')) || !isWhole)
     return refuse(`the log ends at entry ${last.seq}, and its head says ${head.get('seq')}`);
-  return { ok: true, head: { epoch: Number(head.get('epoch')), seq: last.seq, eid: last.eid } };
+  return { ok: true, head: { epoch: Number(head.get('epoch')), seq: last.seq, eid: last.eid }, endings };
 }

@@ -3,13 +3,15 @@
  * last entries. Bounded: the mandates that were not asked for longest make room.
  */
 import { isLaterOrSame, withObservations } from '../../core/mandate/condition-standing.ts';
-import { type LogEntry, type Position, apply } from '../../core/mandate/events.ts';
+import { type LogEntry, type MandateEvent, type Position, apply } from '../../core/mandate/events.ts';
+import { endingOf } from '../../core/mandate/heal.ts';
 import { type Lineage, lineageOf } from '../../core/mandate/life.ts';
 import type { MandateRecord, Observation } from '../../core/mandate/record.ts';
 import {
   EMPTY_REPLICA,
   type Message,
   type ReplicaState,
+  type Step,
   type Touched,
   step,
   subjectOf,
@@ -36,6 +38,8 @@ export interface View {
   readonly held: (id: string) => Touched | undefined;
   /** The last entries that were applied, oldest first: what a log that lost them must be told. */
   readonly recent: () => readonly LogEntry[];
+  /** The ends of mandates that are held. */
+  readonly ended: () => readonly MandateEvent[];
   /** True where a head is the view's own position, or lies behind it in the same history. */
   readonly agrees: (head: Position) => boolean;
   readonly size: () => number;
@@ -103,8 +107,17 @@ export function createView({ most, onLatch, onApplied }: ViewOptions): View {
     }
   };
 
+  /** An entry that verifies and still cannot be folded is of a build that nobody knows: nothing is decided after it. */
+  const stepped = (message: Message): Step => {
+    try {
+      return step(state, message, { find, holds: 'some', eidAt });
+    } catch {
+      return { state: { ...state, latch: 'corrupt' }, changed: [], observed: [] };
+    }
+  };
+
   const feed = (message: Message): void => {
-    const next = step(state, message, { find, holds: 'some', eidAt });
+    const next = stepped(message);
     const from = state.position?.seq ?? 0;
     for (const changed of next.changed) keep(changed);
     for (const each of next.observed) see(thingOf([each.event_type, each.key]), each);
@@ -163,6 +176,8 @@ export function createView({ most, onLatch, onApplied }: ViewOptions): View {
     lineage,
     held: (id) => working.get(id),
     recent: () => recent,
+    ended: () =>
+      [...working.values()].map(({ record }) => endingOf(record)).filter((each) => each !== undefined),
     agrees: ({ epoch, seq, eid }) => {
       const { position } = state;
       if (position === undefined || position.epoch !== epoch || seq > position.seq) return false;

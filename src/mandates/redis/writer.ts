@@ -248,8 +248,7 @@ class Attempt {
   ): void {
     for (const [number, content] of moved) {
       const name = cells[number - 1]!;
-      const cell = readCell(name.kind, content);
-      if (cell !== undefined) this.#known.set(nameOf(name), cell);
+      this.#known.set(nameOf(name), readCell(name.kind, content));
       const taken = ready.find(
         ({ prepared }) => prepared.effects.made.has(name.key) && !prepared.reading.looked.has(nameOf(name)),
       );

@@ -32,7 +32,7 @@ local cells, moved = tonumber(take()), {}
 for number = 1, cells do
   local kind, argument, stamp = take(), take(), take()
   local key = KEYS[number + 3]
-  if stamp ~= '*' and (redis.call('HGET', key, 'at') or '') ~= stamp then
+  if stamp ~= '*' and stampOf(key) ~= stamp then
     moved[#moved + 1] = { number, cell(kind, key, argument) }
   end
 end

@@ -1,10 +1,22 @@
 -- Shared by the scripts. A cell is one thing that a write may read: it has a stamp, the `eid` of the entry that touched
 -- it last, and a write holds only while the stamps of all that it has read are what they were.
 
+-- A key of ours that holds something else spoils what it is of, never the whole call.
+local function fields(key)
+  local reply = redis.pcall('HGETALL', key)
+  return reply.err and 'corrupt' or reply
+end
+
+local function stampOf(key)
+  local stamp = redis.pcall('HGET', key, 'at')
+  if type(stamp) == 'table' then return '!' end
+  return stamp or ''
+end
+
 -- Every field of a hash, or a part of the children of a mandate; the stamp of those stands in the hash itself.
 local function cell(kind, key, argument)
-  if kind == 'hash' then return redis.call('HGETALL', key) end
-  local stamp = redis.call('HGET', key, 'at') or ''
+  if kind == 'hash' then return fields(key) end
+  local stamp = stampOf(key)
   if kind == 'living' then
     return { stamp, redis.call('ZCOUNT', key .. ':ends', '(' .. argument, '+inf') }
   end

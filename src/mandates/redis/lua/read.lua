@@ -39,14 +39,16 @@ end
 local prefix = KEYS[1]:sub(1, -5)
 -- A mandate comes with those above it, and with what was last seen of the things that its root's conditions speak of.
 local function lineage(id)
-  local own = redis.call('HGETALL', prefix .. 'm:' .. id)
+  local own = fields(prefix .. 'm:' .. id)
+  if own == 'corrupt' then return { own, {}, {} } end
   local about = redis.call('HMGET', prefix .. 'm:' .. id, 'lineage', 'things')
   local above, seen = {}, {}
   for each in (about[1] or ''):gmatch('%S+') do
-    if each ~= id then above[#above + 1] = { each, redis.call('HGETALL', prefix .. 'm:' .. each) } end
+    if each ~= id then above[#above + 1] = { each, fields(prefix .. 'm:' .. each) } end
   end
   for each in (about[2] or ''):gmatch('%S+') do
-    seen[#seen + 1] = { each, redis.call('HGET', prefix .. 't:' .. each, 'v') }
+    local value = redis.pcall('HGET', prefix .. 't:' .. each, 'v')
+    seen[#seen + 1] = { each, type(value) == 'table' and '' or value }
   end
   return { own, above, seen }
 end
