@@ -376,6 +376,11 @@ describe('mandated check: what `serve` would refuse, by key path', () => {
       'store.assume.0: expected what is vouched for',
     ],
     [
+      'a database without a number',
+      { store: '{ engine: redis, url: "redis://127.0.0.1/one" }' },
+      'store.url: expected the number of a database',
+    ],
+    [
       'two passwords',
       { store: '{ engine: redis, url: "redis://u:p@127.0.0.1", password_file: x }' },
       'store.password_file: the password stands in `store.url` already',

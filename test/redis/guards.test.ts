@@ -152,6 +152,25 @@ test.each(['usage', 'action_approvals', 'held_until', 'last', '2'])(
   },
 );
 
+test('a key of another type spoils what it is of, and not the questions that share the call', async () => {
+  const [id, other] = [await begin(), await begin()];
+  await store.close();
+  opened = await openStore(redis, { tenant, outbox: opened.outbox });
+  ({ store } = opened);
+  await redis.call('DEL', `{${tenant}}:m:${id}`);
+  await redis.call('SET', `{${tenant}}:m:${id}`, 'something else');
+  const [spoiled, good] = await Promise.all([find(id), find(other)]);
+  expect([spoiled.kind, good.kind]).toEqual(['unreadable', 'found']);
+  const writes = [id, other].map((each) => store.write(commands().operate('revoke', each), 'durable'));
+  expect((await Promise.all(writes)).map(({ ok }) => ok)).toEqual([false, true]);
+});
+
+test('a database that cannot be had is not another one', async () => {
+  const asked = openStore(redis, { tenant: 'elsewhere', redis: { port: redis.port, db: 99 } });
+  await expect(asked).rejects.toThrow('the database 99 cannot be had');
+  expect(await redis.call('EXISTS', '{elsewhere}:head')).toBe(0);
+});
+
 describe('what is to be kept on disk', () => {
   const position = { epoch: 1, seq: 2, eid: 'e' };
   const entries = chain([revoked('a', 2), revoked('b', 2)]);
