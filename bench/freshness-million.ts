@@ -69,6 +69,7 @@ async function catchUp({ port }: RedisServer, stored: number): Promise<number> {
     view,
     now,
     row: () => ['', ''],
+    arrived: () => links.barrier.run()!,
     arrive: () => Promise.resolve(false),
     onBeat: () => undefined,
     onBarrier: () => undefined,

@@ -60,7 +60,7 @@ export function createFollower(onLatch: (latch: string) => void): Follower {
       const each = working.get(next);
       if (each === undefined) continue;
       found.push(each);
-      ahead.push(...(children.get(next) ?? []).toReversed());
+      for (const child of (children.get(next) ?? []).toReversed()) ahead.push(child);
     }
     return found;
   };

@@ -13,11 +13,11 @@ interface Ending {
 /** One event for each descendant that still lives; what has ended by itself keeps its own end. Parents come first. */
 export function cascade(root: string, { at, by, at_ms }: Ending, stored: Stored): readonly MandateEvent[] {
   const events: MandateEvent[] = [];
-  const queue = [...stored.children(root)];
+  const queue = stored.children(root).slice();
   for (let next = 0; next < queue.length; next += 1) {
     const record = stored.mandate(queue[next]!);
     if (record === undefined) continue;
-    queue.push(...stored.children(record.id));
+    for (const child of stored.children(record.id)) queue.push(child);
     const prior_state = ownState(record, at_ms);
     if (isTerminal(prior_state)) continue;
     events.push({

@@ -150,7 +150,7 @@ export function argumentsOf(batch: readonly Prepared[]): AppendArguments {
       const at = entry === 0 ? 0 : entry + drafts.length;
       operations.push(name, String(at), String(number(cell, stamp)), one, two);
     }
-    drafts.push(...effects.drafts);
+    for (const draft of effects.drafts) drafts.push(draft);
   }
   const named = cells.flatMap(({ kind, argument }, index) => [kind, argument, stamps[index]!]);
   const entries = drafts.flatMap(({ nonce, text }) => [nonce, text]);

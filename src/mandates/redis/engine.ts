@@ -29,6 +29,8 @@ export interface Engine {
   /** Entries that the last heartbeat brought before the tail did. */
   readonly tail_lag: () => number;
   readonly stopping: AbortController;
+  /** Gives up the lease. */
+  readonly leave: () => Promise<void>;
   /** Compares what this sidecar remembers, and joins the fleet; says why it cannot. */
   readonly join: () => Promise<string | undefined>;
 }
@@ -45,6 +47,8 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
   let tail_lag = 0;
   /** The server with which what is remembered was compared last. */
   let compared = '';
+  /** The server at which this sidecar has made itself known last. */
+  let arrived = outbox.memory.run ?? '';
 
   const view = createView({
     most: options.working_set,
@@ -66,7 +70,11 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
   /** Nothing is relied on that another server says before it was seen how that one is set. */
   const arrive = async (on: Link): Promise<boolean> => {
     await guard.watch();
-    return guard.safety().run === on.run() && fleet.arrive(on, known());
+    const run = on.run();
+    if (run === undefined || guard.safety().run !== run) return false;
+    const hasArrived = await fleet.arrive(on, arrived, known());
+    if (hasArrived) arrived = run;
+    return hasArrived;
   };
   const keeper: Keeper = createKeeper({
     outbox,
@@ -92,7 +100,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
     if (compared === run && !fleet.isAwaited(id)) return;
     // What was asked for here and is not in the log is a part of what is remembered.
     await intents.retry();
-    if (intents.waiting() === 0 && (await fleet.compared())) compared = run;
+    if (intents.waiting() === 0 && (await fleet.compared(links.beat))) compared = run;
   };
   const sync = createSync({
     links,
@@ -104,6 +112,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
       const row = { beat: (beats += 1), epoch, seq, at_ms: now().wall_ms, version: options.version };
       return [id, JSON.stringify(row)];
     },
+    arrived: () => arrived,
     arrive,
     onBeat: (read) => {
       tail_lag = read.entries.length;
@@ -144,7 +153,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
     const outcome = { ok: false, refused: 'unavailable', detail: current.detail } as const;
     return Promise.resolve({ outcome, is_confirmed: false });
   };
-  const intents = createIntents({ outbox, write, now, complain });
+  const intents = createIntents({ outbox, write, isThere: () => health().ok, now, complain });
   const recovery = {
     link: links.writer,
     keys,
@@ -167,7 +176,8 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
 
   const join = async (): Promise<string | undefined> => {
     const { fleet: remembered, position } = outbox.memory;
-    if (!(await fleet.arrive(links.writer, remembered))) return 'the server does not answer';
+    if (!(await fleet.arrive(links.writer, arrived, remembered))) return 'the server does not answer';
+    arrived = links.writer.run() ?? '';
     keeper.applied(standing.endings, standing.head);
     view.adopt(standing.head, []);
     if (position !== undefined) {
@@ -191,6 +201,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
     listeners,
     tail_lag: () => tail_lag,
     stopping,
+    leave: () => fleet.leave(keeper.kept()),
     join,
   };
 }

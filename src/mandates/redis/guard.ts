@@ -30,7 +30,7 @@ export interface Guard {
  * Longest that a primary goes on by itself after its replica became another one: its `min-replicas-max-lag`, and what it
  * takes to notice.
  */
-const SETTLING_S = 4;
+const SETTLING_MS = 4000;
 
 export async function openGuard(parts: GuardParts): Promise<Guard | string> {
   const first = await look(parts);
@@ -73,10 +73,11 @@ export async function openGuard(parts: GuardParts): Promise<Guard | string> {
 
 /** By the server's own clock: this sidecar may have come to know the server after the others. */
 async function settling({ link, keys }: GuardParts): Promise<number> {
-  const [since, time] = await Promise.all([link.call('HGET', keys.head, 'run_at'), link.call('TIME')]);
-  if (!since.ok || !time.ok) return SETTLING_S * 1000;
-  const age_s = Number((time.value as readonly string[])[0]) - Number(since.value);
-  return Math.max(0, Math.min(SETTLING_S, SETTLING_S - age_s)) * 1000;
+  const [since, time] = await Promise.all([link.call('HGET', keys.head, 'run_at_ms'), link.call('TIME')]);
+  if (!since.ok || !time.ok) return SETTLING_MS;
+  const [seconds, micros] = (time.value as readonly string[]).map(Number) as [number, number];
+  const age_ms = seconds * 1000 + micros / 1000 - Number(since.value);
+  return Math.max(0, Math.min(SETTLING_MS, SETTLING_MS - age_ms));
 }
 
 async function look({ link, keys, assume }: GuardParts): Promise<Safety | string> {

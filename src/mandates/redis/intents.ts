@@ -16,15 +16,19 @@ export interface Intents {
 export interface IntentsParts {
   readonly outbox: Outbox;
   readonly write: (command: OperateCommand, must_confirm: boolean) => Promise<Written>;
+  /** False while nothing can be written at all. */
+  readonly isThere: () => boolean;
   readonly now: Now;
   readonly complain: (what: string) => void;
 }
 
 const KEPT = 'the end is kept on this sidecar`s disk, and asked for until the store has it';
 
-export function createIntents({ outbox, write, now, complain }: IntentsParts): Intents {
+export function createIntents({ outbox, write, isThere, now, complain }: IntentsParts): Intents {
   /** Asked for by a caller that waits for the answer. */
   const underway = new Set<number>();
+  /** Those that have been complained of. */
+  const stuck = new Set<number>();
   let isRetrying = false;
   return {
     write: async (command, must_confirm) => {
@@ -50,7 +54,14 @@ export function createIntents({ outbox, write, now, complain }: IntentsParts): I
       for (const { number, command } of outbox.intents()) {
         if (underway.has(number)) continue;
         const { outcome } = await write({ ...command, at_ms: now().wall_ms }, true);
-        if (!outcome.ok && outcome.refused === 'unavailable') break;
+        if (!outcome.ok && outcome.refused === 'unavailable') {
+          if (!stuck.has(number))
+            complain(`an end that was asked for is still to be written: ${outcome.detail}`);
+          stuck.add(number);
+          // One that cannot be written keeps none of the others waiting; a store that is away does.
+          if (!isThere()) break;
+          continue;
+        }
         if (!outcome.ok)
           complain(`an end that was asked for is dropped: ${outcome.refused}: ${outcome.detail}`);
         await outbox.done(number);

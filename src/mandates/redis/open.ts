@@ -25,6 +25,8 @@ const CONNECT_MS = 5000;
 const BARRIER_SILENCE_MS = 300;
 const BEAT_SILENCE_MS = 1000;
 const WRITER_SILENCE_MS = 2000;
+/** It is the tail's work to wait; but longer than it asked the server to hold the call, nothing comes any more. */
+const TAIL_SILENCE_MS = 7000;
 
 /** Connects, looks at how the server is set, verifies the log, and opens the outbox. */
 export async function stand(options: RedisStoreOptions): Promise<Standing | Refused> {
@@ -77,7 +79,7 @@ function connect(options: RedisStoreOptions) {
   const links = {
     barrier: link('barrier', BARRIER_SILENCE_MS),
     beat: link('heartbeat', BEAT_SILENCE_MS),
-    tail: link('tail'),
+    tail: link('tail', TAIL_SILENCE_MS),
     writer: link('writer', WRITER_SILENCE_MS),
     reader: link('reader', WRITER_SILENCE_MS),
   };

@@ -130,7 +130,7 @@ async function tree(root: string, parts: ReadsParts): Promise<readonly MandateRe
       }
       for (const [index, below] of (await childrenOf(ids, parts)).entries()) {
         children.set(ids[index]!, below);
-        next.push(...below);
+        for (const child of below) next.push(child);
       }
     }
     level = next;
@@ -141,7 +141,7 @@ async function tree(root: string, parts: ReadsParts): Promise<readonly MandateRe
     const record = records.get(id);
     if (record === undefined) continue;
     found.push(record);
-    ahead.push(...(children.get(id) ?? []).toReversed());
+    for (const child of (children.get(id) ?? []).toReversed()) ahead.push(child);
   }
   return found;
 }

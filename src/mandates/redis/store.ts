@@ -74,12 +74,12 @@ function storeOf(engine: Engine, standing: Standing, options: RedisStoreOptions)
 }
 
 async function close(
-  { stopping, fleet, sync, recovering }: Engine,
+  { stopping, leave, sync, recovering }: Engine,
   { links, outbox }: Standing,
 ): Promise<void> {
   stopping.abort();
   await recovering.ended();
-  await fleet.leave();
+  await leave();
   await sync.stop();
   for (const link of Object.values(links)) link.close();
   await outbox.close();

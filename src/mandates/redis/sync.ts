@@ -43,6 +43,8 @@ export interface SyncParts {
   readonly now: Now;
   /** The row by which this sidecar says that it lives, and its id. */
   readonly row: () => readonly [id: string, row: string];
+  /** The server at which this sidecar has made itself known. */
+  readonly arrived: () => string;
   /** Makes itself known to a server that is not the one before. */
   readonly arrive: (link: Link) => Promise<boolean>;
   /** Told of each heartbeat that was answered. */
@@ -184,6 +186,7 @@ async function readFrom(
   for (let attempt = 0; attempt < 2; attempt += 1) {
     const run = link.run();
     if (run === undefined) return { kind: 'none', why: 'there is no connection to the store' };
+    if (run !== parts.arrived() && !(await parts.arrive(link))) break;
     const [{ position }, generation] = [view.state(), view.generation()];
     const from = position === undefined ? ['', '', ''] : [position.epoch, position.seq, position.eid];
     const wanted = ids.flatMap((id) => ['lineage', id]);
@@ -208,10 +211,16 @@ function part(view: View, latch: Parting | 'corrupt'): void {
 /** One wait for what comes after the view's position; false where there was no answer. */
 async function follow({ links, keys, view }: SyncParts): Promise<boolean> {
   const { position, latch } = view.state();
-  if (position === undefined || latch !== undefined || links.tail.run() === undefined) return false;
+  const [run, generation] = [links.tail.run(), view.generation()];
+  if (position === undefined || latch !== undefined || run === undefined) return false;
+  // One that stayed with a primary that was left behind would bring what the others never had.
+  if (links.beat.run() !== undefined && links.beat.run() !== run) {
+    links.tail.renew();
+    return false;
+  }
   const block = ['COUNT', MOST_ENTRIES, 'BLOCK', TAIL_BLOCK_MS, 'STREAMS', keys.log, `${position.seq}-0`];
   const reply = await links.tail.call('XREAD', ...block);
-  if (!reply.ok) return false;
+  if (!reply.ok || links.beat.run() !== run || generation !== view.generation()) return false;
   // Nothing came: which is not to say that nothing was.
   if (reply.value === null) return true;
   const [[, stream]] = reply.value as readonly [readonly [string, readonly StreamEntry[]]];

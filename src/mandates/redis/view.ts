@@ -134,7 +134,7 @@ export function createView({ most, onLatch, onApplied }: ViewOptions): View {
     const upto = state.position?.seq ?? 0;
     const fresh = entries.filter(({ seq }) => seq > from && seq <= upto);
     if (fresh.length === 0) return;
-    recent.push(...fresh);
+    for (const entry of fresh) recent.push(entry);
     if (recent.length > 2 * MOST_RECENT) recent = recent.slice(-MOST_RECENT);
     onApplied(fresh);
   };

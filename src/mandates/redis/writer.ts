@@ -36,7 +36,7 @@ export interface WriterParts extends BatchParts {
   /** Told of what was appended, before anybody is answered; resolves when the view has it. */
   readonly onAppended: (entries: readonly LogEntry[]) => Promise<void>;
   /** How many replicas must have a batch that is to be durable, and whether they did. */
-  readonly confirm: (link: Link) => Promise<boolean>;
+  readonly confirm: () => Promise<boolean>;
   /** The log is not what was expected: it must be looked at. */
   readonly onDoubt: (what: string) => void;
   readonly complain: (what: string, error?: unknown) => void;
@@ -272,10 +272,12 @@ class Attempt {
     const entries = events.map((event, index): LogEntry => {
       return { ...positions[index]!, prev: positions[index - 1]?.eid ?? prev!, event };
     });
+    const { link } = this.#parts;
+    const run = link.run();
     await this.#parts.onAppended(entries);
-    const is_confirmed = ready.some(({ job }) => job.must_confirm)
-      ? await this.#parts.confirm(this.#parts.link)
-      : false;
+    const mustConfirm = ready.some(({ job }) => job.must_confirm);
+    // Another server could only confirm what it has itself.
+    const is_confirmed = mustConfirm && (await this.#parts.confirm()) && link.run() === run;
     let done = 0;
     for (const { job, prepared } of ready) {
       const own = positions.slice(done, done + prepared.effects.drafts.length);

@@ -131,7 +131,7 @@ function transact(db: OpenDatabase['db'], log: MandateLog, group: readonly Write
     db.exec('BEGIN IMMEDIATE');
     for (const { call, command } of group) {
       const ran = log.run(command);
-      entries.push(...ran.entries);
+      for (const entry of ran.entries) entries.push(entry);
       results.push({ call, result: ran.result });
     }
     db.exec('COMMIT');

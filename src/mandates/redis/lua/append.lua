@@ -10,9 +10,10 @@
 -- Answers {OK, first seq, prev of the first, epoch of the entries, head seq, head eid}, {MOVED, {number, cell} ...}, or
 -- why not; AWAITED with the ids of those who have yet to say what they remember.
 --CELLS
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'eid', 'run', 'floor')
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'eid', 'run', 'floor', 'schema')
 local epoch, seq, eid = head[1], head[2], head[3]
 if not epoch then return { 'UNINITIALISED' } end
+if head[6] ~= SCHEMA then return { 'SCHEMA' } end
 if head[4] ~= serving(ARGV[1]) then return { 'RUN' } end
 if epoch ~= ARGV[2] then return { 'EPOCH' } end
 if not isWhole(KEYS[2], seq, eid) then return { 'GAP' } end

@@ -16,6 +16,7 @@ end
 -- Every field of a hash, or a part of the children of a mandate; the stamp of those stands in the hash itself.
 local function cell(kind, key, argument)
   if kind == 'hash' then return fields(key) end
+  if kind == 'entry' then return redis.call('XRANGE', key, argument .. '-0', argument .. '-0') end
   local stamp = stampOf(key)
   if kind == 'living' then
     return { stamp, redis.call('ZCOUNT', key .. ':ends', '(' .. argument, '+inf') }
@@ -25,6 +26,9 @@ local function cell(kind, key, argument)
   end
   return { stamp, redis.call('ZRANGE', key .. ':all', 0, -1) }
 end
+
+-- What is written by a build that keeps things otherwise is not read, nor written over.
+local SCHEMA = '1'
 
 -- Which history this server serves: the process, and what it replicates to others by. The second changes with every
 -- promotion and every resynchronisation, after which what was there may be gone without another process.

@@ -10,9 +10,11 @@
 --
 -- Answers {OK, epoch, seq, eid, floor, entries, cells, roster, fleet} or why not.
 --CELLS
-local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'eid', 'run', 'floor', 'genesis', 'floor_eid')
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'eid', 'run', 'floor', 'genesis', 'floor_eid',
+  'schema')
 local epoch, seq, eid = head[1], head[2], head[3]
 if not epoch then return { 'UNINITIALISED' } end
+if head[8] ~= SCHEMA then return { 'SCHEMA' } end
 if head[4] ~= serving(ARGV[1]) then return { 'RUN' } end
 if not isWhole(KEYS[2], seq, eid) then return { 'GAP', epoch, seq, eid } end
 

@@ -2,10 +2,11 @@
 -- Who must still say what it remembers since this server began to serve (design/3, Failover): a server that is not the
 -- one before may have lost what a sidecar has seen.
 --
--- KEYS  head, fleet, roster, compared
+-- KEYS  head, fleet, roster, compared, left, pasts
 -- ARGV  run, what, then
---       arrive: ids that the caller knows of
---       compared, leave: the caller's own id
+--       arrive: the run that the caller comes from ('' where it knows of none), the ids of itself and of whom it knows
+--       compared: the caller's own id
+--       leave: the caller's own id, and 1 where nobody who stays remembers all that it does
 --       gone: id and row of each that has not renewed its lease
 --
 -- Answers {OK} or why not.
@@ -14,29 +15,47 @@ local run = redis.call('HGET', KEYS[1], 'run')
 if not run then return { 'UNINITIALISED' } end
 local what = ARGV[2]
 if what == 'arrive' then
-  if run ~= serving(ARGV[1]) then
-    redis.call('HSET', KEYS[1], 'run', serving(ARGV[1]), 'run_at', redis.call('TIME')[1])
+  local isNew = run ~= serving(ARGV[1])
+  if isNew then redis.call('SADD', KEYS[6], run:match('^%S+')) end
+  -- The caller was served by somebody else since, of whose history nothing is known here.
+  local isStranger = ARGV[3] ~= '' and ARGV[3] ~= ARGV[1] and redis.call('SISMEMBER', KEYS[6], ARGV[3]) == 0
+  if isStranger then redis.call('SADD', KEYS[6], ARGV[3]) end
+  if isNew or isStranger then
+    local time = redis.call('TIME')
+    redis.call('HSET', KEYS[1], 'run', serving(ARGV[1]), 'run_at_ms', time[1] .. string.format('%03d', time[2] / 1000))
     redis.call('DEL', KEYS[3], KEYS[4])
     for _, id in ipairs(redis.call('HKEYS', KEYS[2])) do redis.call('HSET', KEYS[3], id, '1') end
+    for _, id in ipairs(redis.call('SMEMBERS', KEYS[5])) do redis.call('HSET', KEYS[3], id, '1') end
   end
-  for number = 3, #ARGV do
-    if redis.call('SISMEMBER', KEYS[4], ARGV[number]) == 0 then redis.call('HSET', KEYS[3], ARGV[number], '1') end
+  -- Once all have compared, what cannot be undone is done: whoever is heard of now cannot take it back.
+  if redis.call('EXISTS', KEYS[3]) == 1 or isNew or isStranger then
+    for number = 4, #ARGV do
+      if redis.call('SISMEMBER', KEYS[4], ARGV[number]) == 0 then redis.call('HSET', KEYS[3], ARGV[number], '1') end
+    end
   end
   return { 'OK' }
 end
 if run ~= serving(ARGV[1]) then return { 'RUN' } end
+
+local function settled(id)
+  redis.call('HDEL', KEYS[3], id)
+  redis.call('SREM', KEYS[5], id)
+  redis.call('SADD', KEYS[4], id)
+end
+
 if what == 'gone' then
   for number = 3, #ARGV, 2 do
     local row = redis.call('HGET', KEYS[2], ARGV[number])
     if not row or row == ARGV[number + 1] then
       redis.call('HDEL', KEYS[2], ARGV[number])
-      redis.call('HDEL', KEYS[3], ARGV[number])
-      redis.call('SADD', KEYS[4], ARGV[number])
+      settled(ARGV[number])
     end
   end
   return { 'OK' }
 end
-redis.call('HDEL', KEYS[3], ARGV[3])
-redis.call('SADD', KEYS[4], ARGV[3])
-if what == 'leave' then redis.call('HDEL', KEYS[2], ARGV[3]) end
+settled(ARGV[3])
+if what == 'leave' then
+  redis.call('HDEL', KEYS[2], ARGV[3])
+  if ARGV[4] == '1' then redis.call('SADD', KEYS[5], ARGV[3]) end
+end
 return { 'OK' }
