@@ -156,7 +156,8 @@ function openStore(config: Config, { version, now, complain }: AppParts, onBarri
     outbox,
     working_set,
     keep_entries,
-    lease_ms: Math.max(budgets.consequential_read, budgets.consequential_write),
+    // An allow from what is held may be answered as long after it was decided as its permit lasts.
+    lease_ms: Math.max(budgets.consequential_read, budgets.consequential_write) + config.permit_validity_ms,
     unsafe_store,
     assume,
     now,

@@ -107,6 +107,7 @@ const redis = z.strictObject({
     .min(1)
     .optional(),
   password_file: path.optional(),
+  sentinel_password_file: path.optional(),
   /** Certificate authorities of the server, PEM; default: those of the machine. */
   ca: path.optional(),
   tenant: z
@@ -119,7 +120,7 @@ const redis = z.strictObject({
   assume: z
     .array(z.string().regex(/^\S+( \S+)+$/, 'expected what is vouched for, such as `appendfsync always`'))
     .default([]),
-  working_set: z.int().min(1).max(10_000_000).default(10_000),
+  working_set: z.int().min(256).max(10_000_000).default(10_000),
   keep_entries: z.int().min(1000).max(1_000_000_000).default(100_000),
 });
 
@@ -229,6 +230,7 @@ function withPaths(config: FileConfig, base: string): Config {
           ...own,
           outbox: at(own.outbox),
           ...maybe('password_file', own.password_file),
+          ...maybe('sentinel_password_file', own.sentinel_password_file),
           ...maybe('ca', own.ca),
         };
   const { check, control, store, policies, log } = config;
@@ -293,6 +295,9 @@ function storeProblems(store: FileConfig['store']): string[] {
       ? ['store.password_file: the password stands in `store.url` already']
       : []),
     ...(/^(\/\d{0,4})?$/.test(pathname) ? [] : ['store.url: expected the number of a database, as in `/0`']),
+    ...(store.sentinel_password_file !== undefined && store.sentinels === undefined
+      ? ['store.sentinel_password_file: there are no sentinels']
+      : []),
     ...(protocol === 'redis:' && store.ca !== undefined ? ['store.ca: `redis://` is not TLS'] : []),
   ];
 }

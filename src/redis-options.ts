@@ -7,21 +7,30 @@ import { readBounded } from './reading.ts';
 type RedisConfig = Extract<Config['store'], { engine: 'redis' }>;
 
 /** Reads the password and the authorities; throws `ConfigurationError` where they cannot be read. */
-export function redisOptions({ url, sentinels, password_file, ca }: RedisConfig): RedisOptions {
+export function redisOptions(config: RedisConfig): RedisOptions {
+  const { url, sentinels, password_file, sentinel_password_file, ca } = config;
   const { protocol, hostname, port, username, password, pathname } = new URL(url);
   const host = decodeURIComponent(hostname.replaceAll(/^\[|\]$/g, ''));
   const secret =
     password_file === undefined
       ? decodeURIComponent(password)
       : readBounded(password_file, 'the password').trim();
-  const tls = ca === undefined ? {} : { ca: readBounded(ca, 'the certificate authorities') };
+  const authorities = ca === undefined ? {} : { ca: readBounded(ca, 'the certificate authorities') };
+  const asked = sentinel_password_file;
   return {
     ...placeOf(host, Number(port || 6379), sentinels),
     db: Number(pathname.slice(1) || 0),
     ...(username === '' ? {} : { username: decodeURIComponent(username) }),
     ...(secret === '' ? {} : { password: secret }),
-    ...(protocol === 'rediss:' ? { tls: { ...nameOf(host), ...tls }, enableTLSForSentinelMode: true } : {}),
+    ...(asked === undefined ? {} : { sentinelPassword: readBounded(asked, 'the password').trim() }),
+    ...(protocol === 'rediss:' ? secured(sentinels === undefined ? host : undefined, authorities) : {}),
   };
+}
+
+/** The server's connections, and those to the sentinels that know it. */
+function secured(host: string | undefined, authorities: { readonly ca?: string }): RedisOptions {
+  const tls = { ...(host === undefined ? {} : nameOf(host)), ...authorities };
+  return { tls, enableTLSForSentinelMode: true, sentinelTLS: authorities };
 }
 
 /** What the certificate must name; an address has no name to send along. */

@@ -23,7 +23,7 @@ export interface Outbox {
   readonly intend: (command: OperateCommand) => Promise<number | undefined>;
   readonly done: (number: number) => Promise<boolean>;
   /** Latest first. */
-  readonly endings: (before_seq: number, limit: number) => Promise<readonly Ending[]>;
+  readonly endings: (offset: number, limit: number) => Promise<readonly Ending[]>;
   readonly isBroken: () => boolean;
   readonly close: () => Promise<void>;
 }
@@ -82,8 +82,8 @@ export async function openOutbox(path: string, tenant: string): Promise<OpenedOu
       intents.delete(number);
       return (await ask((call) => ({ kind: 'done', call, number }))) === true;
     },
-    endings: async (before, limit) =>
-      ((await ask((call) => ({ kind: 'endings', call, before, limit }))) as readonly Ending[] | undefined) ??
+    endings: async (offset, limit) =>
+      ((await ask((call) => ({ kind: 'endings', call, offset, limit }))) as readonly Ending[] | undefined) ??
       [],
     isBroken: () => isBroken,
     close: async () => {

@@ -31,7 +31,7 @@ export type ToOutbox =
     }
   | { readonly kind: 'intend'; readonly call: number; readonly command: OperateCommand }
   | { readonly kind: 'done'; readonly call: number; readonly number: number }
-  | { readonly kind: 'endings'; readonly call: number; readonly before: number; readonly limit: number }
+  | { readonly kind: 'endings'; readonly call: number; readonly offset: number; readonly limit: number }
   | { readonly kind: 'close' };
 
 export type FromOutbox =

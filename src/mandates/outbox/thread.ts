@@ -51,7 +51,7 @@ function serve(db: DatabaseSync): void {
     remember: db.prepare('INSERT OR REPLACE INTO memory VALUES (?, ?)'),
     // What ended a mandate first is what counts; after a heal it is the entry that said it again.
     end: db.prepare('INSERT OR REPLACE INTO ending VALUES (?, ?, ?)'),
-    endings: db.prepare('SELECT entry FROM ending WHERE seq < ? ORDER BY seq DESC LIMIT ?'),
+    endings: db.prepare('SELECT entry FROM ending ORDER BY seq DESC, mandate LIMIT ? OFFSET ?'),
     forget: db.prepare(
       'DELETE FROM ending WHERE seq <= (SELECT seq FROM ending ORDER BY seq DESC LIMIT 1 OFFSET ?)',
     ),
@@ -80,7 +80,7 @@ function serve(db: DatabaseSync): void {
         sql.done.run(message.number);
         return undefined;
       case 'endings': {
-        const rows = sql.endings.all(message.before, message.limit);
+        const rows = sql.endings.all(message.limit, message.offset);
         const endings = rows.map(({ entry }) => JSON.parse(String(entry)) as Ending);
         return { kind: 'endings', call: message.call, endings };
       }

@@ -1,5 +1,5 @@
 /** How far a write has come when it is answered: applied, durable, or enforced (design/3, Write). */
-import type { Acknowledgement, MandateStore, WriteResult } from '../../check/ports.ts';
+import type { MandateStore, WriteResult } from '../../check/ports.ts';
 import type { Command, OperateCommand } from '../../core/mandate/commands.ts';
 import { type Now, formatTime } from '../../core/time.ts';
 import type { Fleet } from './fleet.ts';
@@ -23,17 +23,16 @@ export function createAcknowledging(parts: AcknowledgingParts): Pick<MandateStor
   const { intents, guard, fleet, now, signal, lease_ms } = parts;
   return {
     write: async (command, acknowledge, timeout_ms = 2 * lease_ms): Promise<WriteResult> => {
-      // What an unsafe store says that it has may be gone: it is never more than applied.
-      const level: Acknowledgement = guard.unsafe().length > 0 ? 'applied' : acknowledge;
-      const isMore = level !== 'applied';
+      const isMore = acknowledge !== 'applied';
       const { outcome, is_confirmed } = isEnd(command)
         ? await intents.write(command, isMore)
         : await parts.write(command, isMore);
       if (!outcome.ok) return outcome;
       if (!isMore || !is_confirmed) return { ...outcome, acknowledged: 'applied' };
       await pause(await guard.settling_ms(), signal);
-      if (signal.aborted) return { ...outcome, acknowledged: 'applied' };
-      if (level === 'durable') return { ...outcome, acknowledged: 'durable' };
+      // What an unsafe store says that it has may be gone: it is never more than applied.
+      if (signal.aborted || guard.unsafe().length > 0) return { ...outcome, acknowledged: 'applied' };
+      if (acknowledge === 'durable') return { ...outcome, acknowledged: 'durable' };
       const isEnforced = await fleet.enforced(outcome.position, timeout_ms, signal);
       return isEnforced
         ? { ...outcome, acknowledged: 'enforced', enforced_at: formatTime(now().wall_ms) }

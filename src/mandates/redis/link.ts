@@ -38,6 +38,7 @@ type ScriptName = keyof typeof SCRIPTS;
 const CONNECT_TIMEOUT_MS = 1000;
 const SENTINEL_TIMEOUT_MS = 500;
 const RETRY_MS = 50;
+const RENEW_MS = 1000;
 const MAX_RETRY_MS = 250;
 
 const lua = (file: string): string => readFileSync(new URL(`./lua/${file}.lua`, import.meta.url), 'utf8');
@@ -51,11 +52,20 @@ const sources = Object.fromEntries(
 
 export function openLink({ redis: options, name, silence_ms, onReady, onError }: LinkOptions): Link {
   let run: string | undefined;
+  let renewed_ms = -Infinity;
+  const isElsewhere = ({ message }: Error): boolean => {
+    if (message.startsWith('READONLY')) return true;
+    // A primary that lost its replicas may have lost them to another one; it is asked for now and then.
+    const isLone = message.startsWith('NOREPLICAS') || message.startsWith('MISCONF');
+    if (!isLone || performance.now() - renewed_ms < RENEW_MS) return false;
+    renewed_ms = performance.now();
+    return true;
+  };
   const settings = {
     ...options,
     protocol: 2 as const,
     replyMapping: 'legacy' as const,
-    connectionName: `mandated ${name}`,
+    connectionName: `mandated-${name}`,
     connectTimeout: CONNECT_TIMEOUT_MS,
     sentinelCommandTimeout: SENTINEL_TIMEOUT_MS,
     enableOfflineQueue: false,
@@ -63,8 +73,9 @@ export function openLink({ redis: options, name, silence_ms, onReady, onError }:
     maxRetriesPerRequest: 0,
     enableAutoPipelining: false,
     retryStrategy: (times: number) => Math.min(times * RETRY_MS, MAX_RETRY_MS),
-    // A primary that was demoted says READONLY: what is asked next may find the new one.
-    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+    reconnectOnError: (error: Error) => isElsewhere(error),
+    // Asked again soon: it knows no better than to wait for as long as the server thinks that it takes.
+    maxLoadingRetryTime: MAX_RETRY_MS,
     ...(silence_ms === undefined ? {} : { socketTimeout: silence_ms }),
   };
   const redis = new Redis(settings);

@@ -65,15 +65,18 @@ const HOW_TO_MEND =
 
 function connect(options: RedisStoreOptions) {
   let lastError = '';
+  /** Said once for each time that the server is away. */
+  const said = new Set<string>();
   const link = (name: string, silence_ms?: number): Link =>
     openLink({
       redis: options.redis,
       name,
       onError: ({ message }) => {
-        if (message !== lastError) options.complain(`the store's server: ${message}`);
+        if (!said.has(message)) options.complain(`the store's server: ${message}`);
+        said.add(message);
         lastError = message;
       },
-      onReady: () => (lastError = ''),
+      onReady: () => said.clear(),
       ...(silence_ms === undefined ? {} : { silence_ms }),
     });
   const links = {

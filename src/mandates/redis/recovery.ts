@@ -113,24 +113,22 @@ async function look(position: Position | undefined, { link, keys }: RecoveryPart
   return reply.ok ? readReply(reply.value) : { kind: 'run' };
 }
 
-const CHUNK = 64;
+const CHUNK = 256;
 /** Entries that are said again in one commit. */
 const MOST_AT_ONCE = 500;
 
-/**
- * Entries that were applied here and are not in the log, oldest first. Behind one that is there, all are (L2), so they
- * are looked up from the last one back.
- */
+/** Entries that were applied here and are not in the log, oldest first. */
 async function lostOf(
   recent: readonly LogEntry[],
   floor: number,
   parts: RecoveryParts,
 ): Promise<readonly LogEntry[] | undefined> {
-  const applied = await missing(async (before) => {
-    const from = recent.findLastIndex(({ seq }) => seq < before) + 1;
-    return recent.slice(Math.max(0, from - CHUNK), from).toReversed();
-  }, parts);
-  const remembered = await missing((before) => parts.outbox.endings(before, CHUNK), parts);
+  const latest = recent.toReversed();
+  const applied = await missing(async (offset) => latest.slice(offset, offset + CHUNK), isOfOne, parts);
+  // What is remembered may be of several histories, each of which has lost something: one entry that is there says
+  // nothing of the others, as far as the log can still be asked.
+  const isDone = (entry: LogEntry, hasFound: boolean): boolean => hasFound && entry.seq <= floor;
+  const remembered = await missing((offset) => parts.outbox.endings(offset, CHUNK), isDone, parts);
   if (applied === undefined || remembered === undefined) return undefined;
   // What was trimmed before it was applied here may have been narrowed by others since; an end counts for ever.
   const known = applied.filter(({ seq, event }) => seq > floor || isEnding(event));
@@ -138,27 +136,47 @@ async function lostOf(
   return [...all.values()].toSorted((a, b) => a.seq - b.seq);
 }
 
-/** `page` answers entries before a place, the latest first. */
+/** Behind an entry of a history that is there, all are (L2). */
+function isOfOne(_entry: LogEntry, hasFound: boolean): boolean {
+  return hasFound;
+}
+
+/** `page` answers entries, the latest first; `isDone` whether those from one on need not be looked up. */
 async function missing(
-  page: (before: number) => Promise<readonly LogEntry[]>,
-  { link, keys }: RecoveryParts,
+  page: (offset: number) => Promise<readonly LogEntry[]>,
+  isDone: (entry: LogEntry, hasFound: boolean) => boolean,
+  parts: RecoveryParts,
 ): Promise<readonly LogEntry[] | undefined> {
   const lost: LogEntry[] = [];
-  for (let before = Number.MAX_SAFE_INTEGER; ;) {
-    const entries = await page(before);
-    const replies = await Promise.all(
-      entries.map(({ seq }) => link.call('XRANGE', keys.log, `${seq}-0`, `${seq}-0`)),
-    );
+  let hasFound = false;
+  for (let offset = 0; ; offset += CHUNK) {
+    const entries = await page(offset);
+    const there = await eidsAt(entries, parts);
+    if (there === undefined) return undefined;
     for (const [index, entry] of entries.entries()) {
-      const reply = replies[index]!;
-      if (!reply.ok) return undefined;
-      const [there] = reply.value as readonly StreamEntry[];
-      if (there !== undefined && readEntry(there)?.eid === entry.eid) return lost;
-      lost.push(entry);
+      if (isDone(entry, hasFound)) return lost;
+      if (there[index] === entry.eid) hasFound = true;
+      else lost.push(entry);
     }
     if (entries.length < CHUNK) return lost;
-    before = entries.at(-1)!.seq;
   }
+}
+
+/** What the log has in the places of these entries, all from one server. */
+async function eidsAt(
+  entries: readonly LogEntry[],
+  { link, keys }: RecoveryParts,
+): Promise<readonly (string | undefined)[] | undefined> {
+  const run = link.run();
+  if (run === undefined) return undefined;
+  const names = [keys.head, keys.log, keys.fleet, keys.roster, ...entries.map(() => keys.log)];
+  const wanted = entries.flatMap(({ seq }) => ['entry', seq]);
+  const reply = await link.script('read', names, [run, '', '', '', 0, '', '', ...wanted]);
+  const read = reply.ok ? readReply(reply.value) : undefined;
+  if (read?.kind !== 'ok') return undefined;
+  return (read.cells as readonly (readonly StreamEntry[])[]).map(([each]) =>
+    each === undefined ? undefined : readEntry(each)?.eid,
+  );
 }
 
 /** Says why it could not. */

@@ -95,7 +95,8 @@ async function watch(
     await guard.watch();
     await fleet.sweep();
     await intents.retry();
-    await trim(links.reader, keys, view.state().position, options);
+    const { position, latch } = view.state();
+    if (latch === undefined && position !== undefined) await trim(links.reader, keys, position, options);
     await pause(WATCH_MS, stopping.signal);
   }
 }

@@ -10,19 +10,17 @@ export interface TrimOptions {
   readonly now: Now;
 }
 
-/** Trims once there is a tenth more than is to be kept; answers the floor that was set, or 0. */
+/** Trims once there is a tenth more than is to be kept. */
 export async function trim(
   link: Link,
   keys: Keys,
-  position: Position | undefined,
+  { seq }: Position,
   { keep_entries, now }: TrimOptions,
-): Promise<number> {
+): Promise<void> {
   const run = link.run();
-  const upto = (position?.seq ?? 0) - keep_entries;
-  if (run === undefined || upto <= 0) return 0;
-  const head = await link.call('HGET', keys.head, 'floor');
-  if (!head.ok || upto - Number(head.value) < keep_entries / 10) return 0;
-  const names = [keys.head, keys.log, keys.snapshot(upto)];
-  const reply = await link.script('trim', names, [run, upto, now().wall_ms]);
-  return reply.ok && (reply.value as readonly unknown[])[0] === 'OK' ? upto : 0;
+  const upto = seq - keep_entries;
+  if (run === undefined || upto <= 0) return;
+  const floor = await link.call('HGET', keys.head, 'floor');
+  if (!floor.ok || upto - Number(floor.value) < keep_entries / 10) return;
+  await link.script('trim', [keys.head, keys.log, keys.snapshot(upto)], [run, upto, now().wall_ms]);
 }

@@ -25,7 +25,8 @@ export async function begin(
   remembered: Position | undefined,
 ): Promise<Begun> {
   const there = await link.call('EXISTS', keys.head);
-  if (there.ok && there.value === 0 && remembered !== undefined) {
+  if (!there.ok) return refuse(`the log's head cannot be read: ${there.why}`);
+  if (there.value === 0 && remembered !== undefined) {
     return refuse(
       `there is no log, and this sidecar remembers entry ${remembered.seq} of one: if that was given up on purpose, remove \`store.outbox\``,
     );
@@ -38,6 +39,16 @@ export async function begin(
     [SCHEMA, issuer, tenant, genesis, link.run() ?? ''],
   );
   if (!created.ok) return refuse(`the log cannot be begun: ${created.why}`);
+  let found: Begun = refuse('the log cannot be read');
+  for (let attempt = 0; attempt < MOST_ATTEMPTS && !found.ok; attempt += 1)
+    found = await examine(link, keys, options);
+  return found;
+}
+
+/** Others may trim or heal the log while it is looked at. */
+const MOST_ATTEMPTS = 3;
+
+async function examine(link: Link, keys: Keys, options: BeginOptions): Promise<Begun> {
   const reply = await link.call('HGETALL', keys.head);
   if (!reply.ok) return refuse(`the log's head cannot be read: ${reply.why}`);
   const head = fieldsOf(reply.value as readonly string[]);

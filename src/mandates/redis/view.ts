@@ -144,8 +144,14 @@ export function createView({ most, onLatch, onApplied }: ViewOptions): View {
     if (position === undefined || at.epoch !== position.epoch || at.seq > position.seq) return false;
     const since = recent.filter(({ seq }) => seq > at.seq);
     if (since.length < position.seq - at.seq) return false;
-    for (const each of records) keep(broughtUp(each, since));
+    const brought = records.map((each) => broughtUp(each, since));
+    if (brought.includes(undefined)) return false;
+    for (const each of brought) keep(each!);
     for (const [thing, each] of seen) see(thing, each);
+    for (const { event } of since) {
+      if (event.kind === 'observed')
+        see(thingOf([event.observation.event_type, event.observation.key]), event.observation);
+    }
     return true;
   };
 
@@ -188,13 +194,14 @@ export function createView({ most, onLatch, onApplied }: ViewOptions): View {
   };
 }
 
-/** A record that was read a moment ago, with the entries that were applied meanwhile. */
-function broughtUp(read: Touched, since: readonly LogEntry[]): Touched {
+/** A record that was read a moment ago, with the entries that were applied meanwhile; undefined where they do not fit it. */
+function broughtUp(read: Touched, since: readonly LogEntry[]): Touched | undefined {
   let { record, eid } = read;
   for (const entry of since) {
     if (subjectOf(entry.event) !== record.id) continue;
     const folded = apply(entry.event, entry.seq, { mandate: () => record, proposal: () => undefined });
-    if (folded === 'inapplicable' || folded.mandate === undefined) continue;
+    if (folded === 'inapplicable') return undefined;
+    if (folded.mandate === undefined) continue;
     record = folded.mandate;
     ({ eid } = entry);
   }
