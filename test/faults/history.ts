@@ -100,7 +100,7 @@ export async function frozenReplica(): Promise<Place> {
 }
 
 /** What was acknowledged until now is not what is to be lost. */
-async function untilSame(primary: RedisServer, replica: RedisServer): Promise<void> {
+export async function untilSame(primary: RedisServer, replica: RedisServer): Promise<void> {
   const head = (server: RedisServer) => server.call('HGET', '{acme}:head', 'eid');
   await until(async () => (await head(primary)) === (await head(replica)), replica.isAlive);
 }
