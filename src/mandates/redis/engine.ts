@@ -29,8 +29,6 @@ export interface Engine {
   /** Entries that the last heartbeat brought before the tail did. */
   readonly tail_lag: () => number;
   readonly stopping: AbortController;
-  /** Gives up the lease. */
-  readonly leave: () => Promise<void>;
   /** Compares what this sidecar remembers, and joins the fleet; says why it cannot. */
   readonly join: () => Promise<string | undefined>;
 }
@@ -201,7 +199,6 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
     listeners,
     tail_lag: () => tail_lag,
     stopping,
-    leave: () => fleet.leave(keeper.kept()),
     join,
   };
 }

@@ -49,8 +49,8 @@ export interface Fleet {
   readonly arrive: (on: Link, from: string, remembered: readonly string[]) => Promise<boolean>;
   /** This sidecar has compared what it remembers with what that server has. */
   readonly compared: (on: Link) => Promise<boolean>;
-  /** Gives up the lease; what only this sidecar remembers, up to `kept`, is still waited for. */
-  readonly leave: (kept: Position | undefined) => Promise<void>;
+  /** Gives up the lease. */
+  readonly leave: () => Promise<void>;
   /** Takes those out whose lease has run out. */
   readonly sweep: () => Promise<void>;
   /** Resolves when every sidecar that lives has applied a position, or its lease has run out; false at the deadline. */
@@ -60,8 +60,6 @@ export interface Fleet {
 /** First and longest pause between two looks at how far the others have come. */
 const LOOK_MS = 2;
 const LONGEST_LOOK_MS = 50;
-/** One that has been heard of since stays, as far as can be told. */
-const PRESENT_MS = 1000;
 
 interface Seen {
   readonly text: string;
@@ -79,7 +77,7 @@ export function createFleet({ keys, link, now, id, lease_ms }: FleetParts): Flee
   const call = async (on: Link, what: string, ...args: readonly string[]): Promise<boolean> => {
     const run = on.run();
     if (run === undefined) return false;
-    const names = [keys.head, keys.fleet, keys.roster, keys.compared, keys.left, keys.pasts];
+    const names = [keys.head, keys.fleet, keys.roster, keys.compared, keys.pasts];
     const reply: Reply = await on.script('roster', names, [run, what, ...args]);
     return reply.ok && (reply.value as readonly string[])[0] === 'OK';
   };
@@ -126,13 +124,7 @@ export function createFleet({ keys, link, now, id, lease_ms }: FleetParts): Flee
     isAwaited: (each) => waiting.has(each),
     arrive: (on, from, remembered) => call(on, 'arrive', from, id, ...remembered),
     compared: (on) => call(on, 'compared', id),
-    leave: async (kept) => {
-      const isRemembered = [...rows].some(([each, { row, since_ms }]) => {
-        const isThere = each !== id && mono() - since_ms < PRESENT_MS;
-        return isThere && kept !== undefined && hasReached(row, kept);
-      });
-      await call(link, 'leave', id, isRemembered ? '' : '1');
-    },
+    leave: async () => void (await call(link, 'leave', id)),
     sweep: async () => {
       const silent = [...rows].filter(([each, { since_ms }]) => each !== id && isOver(since_ms));
       const gone = silent.map(([each, { text }]) => [each, text] as const);

@@ -11,8 +11,6 @@ export interface Keys {
   /** Sidecars that have yet to compare what they remember with this server, and those that have. */
   readonly roster: string;
   readonly compared: string;
-  /** Sidecars that left and remember what nobody who stayed does. */
-  readonly left: string;
   /** Servers that this log has been served by. */
   readonly pasts: string;
   /** Ids of all mandates, in the order of their creation. */
@@ -41,7 +39,6 @@ export function keysOf(tenant: string): Keys {
     fleet: key('fleet'),
     roster: key('roster'),
     compared: key('compared'),
-    left: key('left'),
     pasts: key('pasts'),
     ids: key('ids'),
     mandate: (id) => key(`m:${id}`),

@@ -74,12 +74,12 @@ function storeOf(engine: Engine, standing: Standing, options: RedisStoreOptions)
 }
 
 async function close(
-  { stopping, leave, sync, recovering }: Engine,
+  { stopping, fleet, sync, recovering }: Engine,
   { links, outbox }: Standing,
 ): Promise<void> {
   stopping.abort();
   await recovering.ended();
-  await leave();
+  await fleet.leave();
   await sync.stop();
   for (const link of Object.values(links)) link.close();
   await outbox.close();
