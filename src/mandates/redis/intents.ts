@@ -2,7 +2,7 @@
 import type { OperateCommand } from '../../core/mandate/commands.ts';
 import type { Now } from '../../core/time.ts';
 import type { Outbox } from '../outbox/outbox.ts';
-import type { Written } from './writer.ts';
+import type { Written } from './attempt.ts';
 
 export interface Intents {
   /** Keeps the intent first where the command ends a mandate. */

@@ -5,20 +5,13 @@
 import type { LogEntry, MandateEvent, Position } from '../../core/mandate/events.ts';
 import type { Party } from '../../core/mandate/record.ts';
 import type { Now } from '../../core/time.ts';
-import type { Outbox } from '../outbox/outbox.ts';
-import { isEnding } from '../../core/mandate/heal.ts';
-import type { StreamEntry } from './chain.ts';
-import { readEntry } from './chain.ts';
-import type { Keys } from './keys.ts';
-import type { Link } from './link.ts';
+import { type Comparing, entriesBetween, lostOf } from './lost.ts';
 import { type Read, readReply } from './replies.ts';
-import { type WriterParts, createWriter } from './writer.ts';
+import type { AttemptParts } from './attempt.ts';
+import { createWriter } from './writer.ts';
 
-export interface RecoveryParts {
-  readonly link: Link;
-  readonly keys: Keys;
-  readonly outbox: Pick<Outbox, 'endings'>;
-  readonly writer: Omit<WriterParts, 'position' | 'held' | 'onAppended' | 'next_epoch'>;
+export interface RecoveryParts extends Comparing {
+  readonly writer: Omit<AttemptParts, 'position' | 'held' | 'onAppended' | 'next_epoch'>;
   readonly by: Party;
   readonly now: Now;
 }
@@ -78,27 +71,6 @@ async function begun(
   return { ok: true, head, lost: new Set(lost.map(({ eid }) => eid)), passed };
 }
 
-/** Older ones than so many entries are in every sidecar's snapshot. */
-const MOST_LOOKED_AT = 100_000;
-const PAGE = 1000;
-
-async function entriesBetween(
-  from: number,
-  upto: number,
-  { link, keys }: RecoveryParts,
-): Promise<readonly LogEntry[] | undefined> {
-  const passed: LogEntry[] = [];
-  for (let seq = Math.max(from, upto - MOST_LOOKED_AT); seq < upto; seq += PAGE) {
-    const last = Math.min(upto, seq + PAGE);
-    const reply = await link.call('XRANGE', keys.log, `${seq + 1}-0`, `${last}-0`);
-    if (!reply.ok) return undefined;
-    const entries = (reply.value as readonly StreamEntry[]).map(readEntry);
-    if (entries.includes(undefined)) return undefined;
-    passed.push(...(entries as readonly LogEntry[]));
-  }
-  return passed;
-}
-
 function reasonOf(read: Exclude<Read, { kind: 'ok' }>): string {
   return read.kind === 'run' ? 'the server has changed' : `the store says ${read.latch}`;
 }
@@ -113,71 +85,8 @@ async function look(position: Position | undefined, { link, keys }: RecoveryPart
   return reply.ok ? readReply(reply.value) : { kind: 'run' };
 }
 
-const CHUNK = 256;
 /** Entries that are said again in one commit. */
 const MOST_AT_ONCE = 500;
-
-/** Entries that were applied here and are not in the log, oldest first. */
-async function lostOf(
-  recent: readonly LogEntry[],
-  floor: number,
-  parts: RecoveryParts,
-): Promise<readonly LogEntry[] | undefined> {
-  const latest = recent.toReversed();
-  const applied = await missing(async (offset) => latest.slice(offset, offset + CHUNK), isOfOne, parts);
-  // What is remembered may be of several histories, each of which has lost something: one entry that is there says
-  // nothing of the others, as far as the log can still be asked.
-  const isDone = (entry: LogEntry, hasFound: boolean): boolean => hasFound && entry.seq <= floor;
-  const remembered = await missing((offset) => parts.outbox.endings(offset, CHUNK), isDone, parts);
-  if (applied === undefined || remembered === undefined) return undefined;
-  // What was trimmed before it was applied here may have been narrowed by others since; an end counts for ever.
-  const known = applied.filter(({ seq, event }) => seq > floor || isEnding(event));
-  const all = new Map([...known, ...remembered].map((entry) => [entry.eid, entry]));
-  return [...all.values()].toSorted((a, b) => a.seq - b.seq);
-}
-
-/** Behind an entry of a history that is there, all are (L2). */
-function isOfOne(_entry: LogEntry, hasFound: boolean): boolean {
-  return hasFound;
-}
-
-/** `page` answers entries, the latest first; `isDone` whether those from one on need not be looked up. */
-async function missing(
-  page: (offset: number) => Promise<readonly LogEntry[]>,
-  isDone: (entry: LogEntry, hasFound: boolean) => boolean,
-  parts: RecoveryParts,
-): Promise<readonly LogEntry[] | undefined> {
-  const lost: LogEntry[] = [];
-  let hasFound = false;
-  for (let offset = 0; ; offset += CHUNK) {
-    const entries = await page(offset);
-    const there = await eidsAt(entries, parts);
-    if (there === undefined) return undefined;
-    for (const [index, entry] of entries.entries()) {
-      if (isDone(entry, hasFound)) return lost;
-      if (there[index] === entry.eid) hasFound = true;
-      else lost.push(entry);
-    }
-    if (entries.length < CHUNK) return lost;
-  }
-}
-
-/** What the log has in the places of these entries, all from one server. */
-async function eidsAt(
-  entries: readonly LogEntry[],
-  { link, keys }: RecoveryParts,
-): Promise<readonly (string | undefined)[] | undefined> {
-  const run = link.run();
-  if (run === undefined) return undefined;
-  const names = [keys.head, keys.log, keys.fleet, keys.roster, ...entries.map(() => keys.log)];
-  const wanted = entries.flatMap(({ seq }) => ['entry', seq]);
-  const reply = await link.script('read', names, [run, '', '', '', 0, '', '', ...wanted]);
-  const read = reply.ok ? readReply(reply.value) : undefined;
-  if (read?.kind !== 'ok') return undefined;
-  return (read.cells as readonly (readonly StreamEntry[])[]).map(([each]) =>
-    each === undefined ? undefined : readEntry(each)?.eid,
-  );
-}
 
 /** Says why it could not. */
 async function sayAgain(

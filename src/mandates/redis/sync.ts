@@ -4,15 +4,13 @@
  */
 import type { BarrierObserver } from '../../check/ports.ts';
 import type { Position } from '../../core/mandate/events.ts';
-import type { Parting } from '../../core/replica.ts';
+import { type AskingParts, readFrom } from './asking.ts';
 import type { Instant, Now } from '../../core/time.ts';
 import { type Slots, createSlots } from '../slots.ts';
-import type { StreamEntry } from './chain.ts';
-import { readEntry } from './chain.ts';
-import type { Keys } from './keys.ts';
 import type { Link } from './link.ts';
 import { pause } from './pause.ts';
-import { type Read, readLineage, readReply } from './replies.ts';
+import { type Read, readLineage } from './replies.ts';
+import { follow } from './tail.ts';
 import type { View } from './view.ts';
 
 /** A proof that the view was all there was at a moment since it was asked for, or why there is none. */
@@ -36,17 +34,11 @@ export interface Links {
   readonly tail: Link;
 }
 
-export interface SyncParts {
+export interface SyncParts extends AskingParts {
   readonly links: Links;
-  readonly keys: Keys;
-  readonly view: View;
   readonly now: Now;
   /** The row by which this sidecar says that it lives, and its id. */
   readonly row: () => readonly [id: string, row: string];
-  /** The server at which this sidecar has made itself known. */
-  readonly arrived: () => string;
-  /** Makes itself known to a server that is not the one before. */
-  readonly arrive: (link: Link) => Promise<boolean>;
   /** Told of each heartbeat that was answered. */
   readonly onBeat: (read: Extract<Read, { kind: 'ok' }>) => void;
   readonly onBarrier: BarrierObserver;
@@ -63,11 +55,9 @@ export interface Sync {
   readonly stop: () => Promise<void>;
 }
 
-/** Most entries in one answer, and most mandates that one call brings along. */
-const MOST_ENTRIES = 1000;
+/** Most mandates that one call brings along. */
 const MOST_WANTED = 128;
 const BEAT_MS = 250;
-const TAIL_BLOCK_MS = 5000;
 const TAIL_RETRY_MS = 100;
 
 export function createSync(parts: SyncParts): Sync {
@@ -170,63 +160,4 @@ function load(view: View, at: Position, cell: unknown): Found {
   const lineage = readLineage(cell);
   if (typeof lineage === 'string') return lineage;
   return view.load({ at, ...lineage }) ? 'held' : 'unread';
-}
-
-type Answer = Extract<Read, { kind: 'ok' }> | { readonly kind: 'none'; readonly why: string };
-
-/** One call of the read script from where the view stands; what it says of the view is fed to it. */
-async function readFrom(
-  link: Link,
-  parts: SyncParts,
-  row: readonly [string, string],
-  ids: readonly string[],
-): Promise<Answer> {
-  const { keys, view } = parts;
-  const names = [keys.head, keys.log, keys.fleet, keys.roster, ...ids.map(keys.mandate)];
-  for (let attempt = 0; attempt < 2; attempt += 1) {
-    const run = link.run();
-    if (run === undefined) return { kind: 'none', why: 'there is no connection to the store' };
-    if (run !== parts.arrived() && !(await parts.arrive(link))) break;
-    const [{ position }, generation] = [view.state(), view.generation()];
-    const from = position === undefined ? ['', '', ''] : [position.epoch, position.seq, position.eid];
-    const wanted = ids.flatMap((id) => ['lineage', id]);
-    const reply = await link.script('read', names, [run, ...from, MOST_ENTRIES, ...row, ...wanted]);
-    if (!reply.ok) return { kind: 'none', why: `the store does not answer: ${reply.why}` };
-    if (generation !== view.generation()) return { kind: 'none', why: 'the view has begun anew' };
-    const read = readReply(reply.value);
-    if (read.kind === 'ok') return read;
-    if (read.kind === 'parted') {
-      part(view, read.latch);
-      return { kind: 'none', why: `the view is latched: ${read.latch}` };
-    }
-    if (!(await parts.arrive(link))) break;
-  }
-  return { kind: 'none', why: 'the server has changed' };
-}
-
-function part(view: View, latch: Parting | 'corrupt'): void {
-  view.feed({ kind: 'latched', latch });
-}
-
-/** One wait for what comes after the view's position; false where there was no answer. */
-async function follow({ links, keys, view }: SyncParts): Promise<boolean> {
-  const { position, latch } = view.state();
-  const [run, generation] = [links.tail.run(), view.generation()];
-  if (position === undefined || latch !== undefined || run === undefined) return false;
-  // One that stayed with a primary that was left behind would bring what the others never had.
-  if (links.beat.run() !== undefined && links.beat.run() !== run) {
-    links.tail.renew();
-    return false;
-  }
-  const block = ['COUNT', MOST_ENTRIES, 'BLOCK', TAIL_BLOCK_MS, 'STREAMS', keys.log, `${position.seq}-0`];
-  const reply = await links.tail.call('XREAD', ...block);
-  if (!reply.ok || links.beat.run() !== run || generation !== view.generation()) return false;
-  // Nothing came: which is not to say that nothing was.
-  if (reply.value === null) return true;
-  const [[, stream]] = reply.value as readonly [readonly [string, readonly StreamEntry[]]];
-  const entries = stream.map(readEntry);
-  const good = entries.slice(0, entries.includes(undefined) ? entries.indexOf(undefined) : entries.length);
-  view.feed({ kind: 'entries', entries: good as never });
-  if (good.length < entries.length) part(view, 'corrupt');
-  return true;
 }
