@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type JsonObject, member } from '../../src/core/json.ts';
 import { parseTime } from '../../src/core/time.ts';
+import { mandated } from '../support/cli.ts';
 import { outcome, question } from '../support/question.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 import { type Sidecar, proposalBody, startSidecar } from '../support/sidecar.ts';
@@ -145,6 +146,20 @@ test('a freshness token is honoured: what was answered is seen, and what is not 
   );
   const ahead = { ...freshness, seq: Number(freshness.seq) + 1000 };
   expect(outcome(await push(cars[2], record, { freshness: ahead }))).toBe('stale_state');
+});
+
+test('`mandated fleet` shows them, and an operator alone may see', async () => {
+  const at = `http://127.0.0.1:${cars[1].control_port}`;
+  const ran = await mandated('fleet', '--control', at, '--token-file', cars[1].token_file);
+  expect(ran).toMatchObject({ code: 0, stderr: '' });
+  const lines = ran.stdout.trim().split('\n');
+  expect(lines).toHaveLength(3);
+  expect(lines.filter((line) => line.endsWith('self'))).toHaveLength(1);
+  expect(lines.every((line) => /^sc_\S+ +active +at 1-\d+ /.test(line))).toBe(true);
+  const json = await mandated('fleet', '--json', '--control', at, '--token-file', cars[1].token_file);
+  expect(JSON.parse(json.stdout)).toMatchObject({ lease_ms: 61_000, head: { epoch: 1 } });
+  const { status } = await fetch(`${at}/v1/fleet`);
+  expect(status).toBe(401);
 });
 
 test('the fleet is known by all, with how far each has come', async () => {

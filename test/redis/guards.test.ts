@@ -1,10 +1,14 @@
 /** Guards of the Redis engine, each of something that a reviewer could once do. */
-import { rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { MandateStore, WriteResult } from '../../src/check/ports.ts';
 import type { LogEntry } from '../../src/core/mandate/events.ts';
-import type { ReserveCommand } from '../../src/core/mandate/commands.ts';
+import type { OperateCommand, ReserveCommand } from '../../src/core/mandate/commands.ts';
+import { type Outbox, openOutbox } from '../../src/mandates/outbox/outbox.ts';
+import { createIntents } from '../../src/mandates/redis/intents.ts';
 import { createKeeper } from '../../src/mandates/redis/keeper.ts';
 import { createSlots } from '../../src/mandates/slots.ts';
 import { commands, committed } from '../store/acceptance.ts';
@@ -151,6 +155,42 @@ test.each(['usage', 'action_approvals', 'held_until', 'last', '2'])(
     expect((await store.barrier()) as object).not.toHaveProperty('refused');
   },
 );
+
+test('an end that cannot be written keeps no other one waiting', async () => {
+  const [spoiled, other] = [await begin(), await begin()];
+  await store.close();
+  opened = await openStore(redis, { tenant, outbox: opened.outbox });
+  ({ store } = opened);
+  await redis.call('DEL', `{${tenant}}:m:${spoiled}`);
+  await redis.call('SET', `{${tenant}}:m:${spoiled}`, 'something else');
+  const outbox = (await openOutbox(mkdtempSync(join(tmpdir(), 'mandated-outbox-')), tenant)) as {
+    outbox: Outbox;
+  };
+  const asked = [spoiled, other].map((id) => commands().operate('revoke', id) as OperateCommand);
+  for (const each of asked) await outbox.outbox.intend(each);
+  const written: string[] = [];
+  const intents = createIntents({
+    outbox: outbox.outbox,
+    write: async (command) => {
+      const result = await store.write(command, 'applied');
+      written.push(`${command.id === other ? 'other' : 'spoiled'} ${result.ok ? 'ok' : result.refused}`);
+      return { outcome: result, is_confirmed: false };
+    },
+    isThere: () => store.health().ok,
+    now,
+    complain: (what) => written.push(what.slice(0, 34)),
+  });
+  await intents.retry();
+  await intents.retry();
+  expect(written).toEqual([
+    'spoiled unavailable',
+    'an end that was asked for is still',
+    'other ok',
+    'spoiled unavailable',
+  ]);
+  expect(intents.waiting()).toBe(1);
+  await outbox.outbox.close();
+});
 
 test('a key of another type spoils what it is of, and not the questions that share the call', async () => {
   const [id, other] = [await begin(), await begin()];
