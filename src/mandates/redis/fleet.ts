@@ -27,6 +27,13 @@ export interface Member extends Row {
   readonly silent_ms: number;
 }
 
+/** The fleet as the server that serves now has it. */
+interface Looked {
+  readonly head: Position;
+  /** Ids that are awaited, and since when, monotonic ms. */
+  readonly waiting: readonly (readonly [string, number])[];
+}
+
 export interface FleetParts {
   readonly keys: Keys;
   readonly link: Link;
@@ -41,6 +48,8 @@ export interface Fleet {
   /** Takes the rows and the roster that a heartbeat brought. */
   readonly learn: (rows: ReadonlyMap<string, string>, roster: readonly string[]) => void;
   readonly members: () => readonly Member[];
+  /** Learns anew; answers the head of the log, or undefined where the server does not answer. */
+  readonly head: () => Promise<Position | undefined>;
   /** Those of a roster that have yet to say what they remember, but for those whose lease has run out since. */
   readonly awaited: (roster: readonly string[]) => readonly string[];
   /** True of one that has yet to say what it remembers. */
@@ -95,16 +104,15 @@ export function createFleet({ keys, link, now, id, lease_ms }: FleetParts): Flee
     return [...waiting];
   };
   /** Rows and roster of the server that serves now, never of one that did. */
-  const look = async (): Promise<
-    { rows: ReadonlyMap<string, string>; roster: readonly string[] } | undefined
-  > => {
+  const look = async (): Promise<Looked | undefined> => {
     const run = link.run();
     if (run === undefined) return undefined;
     const names = [keys.head, keys.log, keys.fleet, keys.roster, keys.fleet];
     const reply = await link.script('read', names, [run, '', '', '', 0, '', '', 'hash', '']);
     const read = reply.ok ? readReply(reply.value) : undefined;
     if (read?.kind !== 'ok') return undefined;
-    return { rows: fieldsOf(read.cells[0] as readonly string[]), roster: read.roster };
+    learnRows(fieldsOf(read.cells[0] as readonly string[]));
+    return { head: read.head, waiting: learnRoster(read.roster) };
   };
   const isOver = (since_ms: number): boolean => mono() - since_ms > lease_ms;
 
@@ -117,6 +125,7 @@ export function createFleet({ keys, link, now, id, lease_ms }: FleetParts): Flee
       [...rows].flatMap(([each, { row, since_ms }]) =>
         row === undefined ? [] : [{ ...row, id: each, silent_ms: mono() - since_ms }],
       ),
+    head: async () => (await look())?.head,
     awaited: (roster) => {
       learnRoster(roster);
       return roster.filter((each) => !isOver(waiting.get(each)!));
@@ -137,10 +146,7 @@ export function createFleet({ keys, link, now, id, lease_ms }: FleetParts): Flee
       for (let wait_ms = LOOK_MS; ; wait_ms = Math.min(2 * wait_ms, LONGEST_LOOK_MS)) {
         const now_there = await look();
         if (now_there !== undefined) {
-          learnRows(now_there.rows);
-          const awaited = learnRoster(now_there.roster).filter(
-            ([, since]) => !isOver(Math.max(since, began)),
-          );
+          const awaited = now_there.waiting.filter(([, since]) => !isOver(Math.max(since, began)));
           // A lease that was renewed before the write ends no later than one lease after it.
           const behind = [...rows.values()].filter(
             ({ row, since_ms }) => !hasReached(row, position) && !isOver(Math.max(since_ms, began)),

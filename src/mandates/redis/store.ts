@@ -119,13 +119,12 @@ function figuresOf(
 }
 
 async function membersOf(
-  { sync, fleet }: Engine,
+  { fleet }: Engine,
   { outbox }: Standing,
   lease_ms: number,
 ): ReturnType<MandateStore['fleet']> {
-  const answer = await sync.barrier();
-  if (!answer.ok) return { ok: false, refused: 'unavailable', detail: answer.why };
-  const head = answer.position;
+  const head = await fleet.head();
+  if (head === undefined) return { ok: false, refused: 'unavailable', detail: 'the store does not answer' };
   const members = fleet.members().map(({ id, version, epoch, seq, silent_ms }) => ({
     id,
     is_self: id === outbox.memory.id,
