@@ -26,9 +26,13 @@ const AGE = {
 
 export const SABOTAGE = {
   'a barrier joins the call in flight': [
-    { file: SLOTS, find: 'let isFlying = false;', replace: 'let isFlying = false, flying;' },
+    { file: SLOTS, find: 'let isFlying = false;\n', replace: 'let isFlying = false, flying;\n' },
     { file: SLOTS, find: 'isFlying = true;', replace: 'isFlying = true; flying = slot;' },
-    { file: SLOTS, find: 'isFlying = false;\n', replace: 'isFlying = false; flying = undefined;\n' },
+    {
+      file: SLOTS,
+      find: 'isFlying = false;\n        launch',
+      replace: 'isFlying = false; flying = undefined;\n        launch',
+    },
     {
       file: SLOTS,
       find: 'const slot = pending;\n      slot.waiting',
@@ -86,7 +90,7 @@ export const SABOTAGE = {
       replace: 'return pending;',
     },
     {
-      file: 'src/mandates/redis/begin.ts',
+      file: 'src/mandates/redis/open.ts',
       find: "link('barrier', BARRIER_SILENCE_MS)",
       replace: "link('barrier')",
     },
@@ -138,13 +142,17 @@ function outcomeOf(`,
   ],
   'age is by the wall clock alone': [{ ...AGE, replace: 'return Math.max(at.wall_ms - then.wall_ms, 0);' }],
   'enforced does not wait': [
-    { file: FLEET, find: 'if (behind.length === 0) return true;', replace: 'return true;' },
+    {
+      file: FLEET,
+      find: 'if (behind.length === 0 && awaited.length === 0) return true;',
+      replace: 'return true;',
+    },
   ],
   'enforced is said on timeout as well': [
     {
       file: FLEET,
-      find: '+ pause > timeout_ms) return false;',
-      replace: '+ pause > timeout_ms) return true;',
+      find: '+ wait_ms > timeout_ms) return false;',
+      replace: '+ wait_ms > timeout_ms) return true;',
     },
   ],
   'every barrier is a call of its own': [
