@@ -27,6 +27,7 @@ export interface Recorder {
 export interface Checked extends Check {
   /** `allow`, the reason of a deny, or `nothing`. */
   readonly outcome: string;
+  readonly action: Action;
   readonly lasted_ms: number;
   readonly body: JsonObject;
 }
@@ -70,7 +71,7 @@ export function createRecorder({ name, sidecar, token, history, has_own_clock }:
       const shown = answer === undefined ? { sidecar: name } : { ended, ...shownBy(answer, name) };
       const check: Check = { ...about, ...own, ...shown };
       history.push(check);
-      return { ...check, ...summary(check, answer), lasted_ms: ended.mono_ms - began.mono_ms };
+      return { ...check, ...summary(check, answer), action, lasted_ms: ended.mono_ms - began.mono_ms };
     },
     revoke: async (mandate, more = {}, below = []) => {
       const path = `/v1/mandates/${mandate}/revoke`;

@@ -99,7 +99,7 @@ export const SABOTAGE = {
     {
       file: LINK,
       find: 'Math.min(times * RETRY_MS, MAX_RETRY_MS)',
-      replace: '3000',
+      replace: '60_000',
     },
   ],
   'a script is taken to be known': [

@@ -1,0 +1,84 @@
+/** Rows about a store that says nothing, or not all: who must deny meanwhile, how soon, and when it must be over. */
+import type { Action } from './classes.ts';
+import { ACTIONS } from './classes.ts';
+import type { Member } from './fleet.ts';
+import { startLoad } from './load.ts';
+import type { Checked } from './recorder.ts';
+
+/** Longest that a check waits for a proof (design/3, Barrier). */
+const BARRIER_MS = 250;
+/** For what is slow in a test and not in a sidecar. */
+const SLACK_MS = 750;
+/** All must be well again so soon after the fault has ended. */
+export const RECOVERY_MS = 1000;
+const CHECKS_PER_S = 30;
+
+export interface Watch {
+  readonly stop: () => Promise<readonly Checked[]>;
+}
+
+/** Asks about one mandate that lives, for every class in turn. */
+export function watch(member: Member, mandate: string): Watch {
+  const seen: Checked[] = [];
+  const ask = async (turn: number) => {
+    seen.push(await member.check(mandate, ACTIONS[turn % ACTIONS.length]!));
+  };
+  const load = startLoad({ per_second: CHECKS_PER_S, act: ask });
+  return {
+    stop: async () => {
+      await load.stop();
+      return seen.toSorted((a, b) => a.began.mono_ms - b.began.mono_ms);
+    },
+  };
+}
+
+/** A fault from one moment to another, monotonic ms, and what it takes away. */
+export interface Fault {
+  readonly from: number;
+  readonly to: number;
+  /** No barrier is answered. */
+  readonly is_unproven: boolean;
+  /** No heartbeat is. */
+  readonly is_unbeaten: boolean;
+}
+
+/** What a member did that it may not; empty where all is as it must be. */
+export function complaintsOf(checks: readonly Checked[], fault: Fault): readonly string[] {
+  return checks.flatMap((check) => {
+    const [began, ended] = [check.began.mono_ms, check.began.mono_ms + check.lasted_ms];
+    if (began > fault.to + RECOVERY_MS) return outcomeIs('allow', check, fault, 'not back');
+    if (began <= fault.from || began >= fault.to) return [];
+    // One that is answered after the fault says nothing of it, but that it took so long.
+    const is_slow = Math.min(ended, fault.to) - began > BARRIER_MS + SLACK_MS;
+    const slow = is_slow ? [`slow: ${described(check, fault)}`] : [];
+    return ended >= fault.to ? slow : [...slow, ...duringFault(check, fault)];
+  });
+}
+
+function duringFault(check: Checked, fault: Fault): readonly string[] {
+  const { budget_ms, began, lasted_ms } = check;
+  const is_old = began.mono_ms > fault.from + budget_ms;
+  if (fault.is_unproven && budget_ms === 0) return outcomeIs('state_unavailable', check, fault, 'unproven');
+  if (fault.is_unproven && fault.is_unbeaten && is_old)
+    return outcomeIs('state_unavailable', check, fault, 'too old');
+  // It may have been as old as a heartbeat when the fault began.
+  const is_young = began.mono_ms < fault.from + budget_ms - 2 * BARRIER_MS && lasted_ms < BARRIER_MS;
+  const is_served = is_young || !fault.is_unproven || !fault.is_unbeaten;
+  return is_served ? outcomeIs('allow', check, fault, 'needless') : [];
+}
+
+function outcomeIs(expected: string, check: Checked, fault: Fault, what: string): readonly string[] {
+  return check.outcome === expected ? [] : [`${what}: ${described(check, fault)}`];
+}
+
+function described({ budget_ms, outcome, began, lasted_ms, body }: Checked, fault: Fault): string {
+  const at = Math.round(began.mono_ms - fault.from);
+  const detail = typeof body.detail === 'string' ? ` (${body.detail})` : '';
+  return `budget ${budget_ms}, ${at} ms after the fault: ${outcome} in ${Math.round(lasted_ms)} ms${detail}`;
+}
+
+/** Whether each class was asked while it lasted: a row in which nothing was asked has shown nothing. */
+export function askedDuring(checks: readonly Checked[], { from, to }: Fault): readonly Action[] {
+  const during = checks.filter(({ began }) => began.mono_ms > from && began.mono_ms < to);
+  return ACTIONS.filter((action) => during.some(({ action: each }) => each === action));
+}
