@@ -83,6 +83,10 @@ export const SABOTAGE = {
   view.feed({ kind: 'proof', sent: now(), asked: here, head: here, missing: [] });`,
     },
   ],
+  'what is missing comes by the tail alone': [
+    { file: SYNC, find: 'missing: read.entries', replace: 'missing: []' },
+    { file: SYNC, find: "view.feed({ kind: 'entries', entries: answer.entries });\n", replace: '' },
+  ],
   'a check has no deadline': [
     {
       file: 'src/check/deadline.ts',
