@@ -16,7 +16,8 @@ export interface Edit {
 
 const SLOTS = 'src/mandates/slots.ts';
 const SYNC = 'src/mandates/redis/sync.ts';
-const WRITER = 'src/mandates/redis/writer.ts';
+const WRITER = 'src/mandates/redis/attempt.ts';
+const TAIL = 'src/mandates/redis/tail.ts';
 const FLEET = 'src/mandates/redis/fleet.ts';
 const LINK = 'src/mandates/redis/link.ts';
 const AGE = {
@@ -71,12 +72,12 @@ export const SABOTAGE = {
   ],
   'the tail is a proof': [
     {
-      file: SYNC,
-      find: 'async function follow({ links, keys, view }: SyncParts)',
-      replace: 'async function follow({ links, keys, view, now }: SyncParts)',
+      file: TAIL,
+      find: 'async function follow({ links, keys, view }: TailParts)',
+      replace: 'async function follow({ links, keys, view, now }: TailParts)',
     },
     {
-      file: SYNC,
+      file: TAIL,
       find: "view.feed({ kind: 'entries', entries: good as never });",
       replace: `view.feed({ kind: 'entries', entries: good as never });
   const { position: here } = view.state();
