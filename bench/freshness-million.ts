@@ -72,6 +72,7 @@ async function catchUp({ port }: RedisServer, stored: number): Promise<number> {
     arrived: () => links.barrier.run()!,
     arrive: () => Promise.resolve(false),
     onBeat: () => undefined,
+    onRefused: () => undefined,
     onBarrier: () => undefined,
     complain: refuse,
   });

@@ -64,7 +64,7 @@ const told = (member: Member, faults: readonly string[]) =>
   faults.filter((each) => each.includes(member.name));
 
 test('neither barrier nor heartbeat: cached classes deny after N, although the tail delivers', async () => {
-  const names = ['mandated barrier', 'mandated heartbeat'] as const;
+  const names = ['mandated-barrier', 'mandated-heartbeat'] as const;
   const takes = { is_unproven: true, is_unbeaten: true };
   const [well, broken] = await complaints([far, proud], { names, lasts_ms: LONG_MS, takes });
   expect(well).toEqual([]);
@@ -75,7 +75,7 @@ test('no tail: all is decided as ever, and on a view that is whole', async () =>
   const takes = { is_unproven: false, is_unbeaten: false };
   const from = fleet.history.length;
   const [well, broken] = await complaints([far, patient], {
-    names: ['mandated tail'],
+    names: ['mandated-tail'],
     lasts_ms: 1200,
     takes,
   });
@@ -86,13 +86,13 @@ test('no tail: all is decided as ever, and on a view that is whole', async () =>
 
 test('no barrier: budget 0 denies, the heartbeat keeps the others going', async () => {
   const takes = { is_unproven: true, is_unbeaten: false };
-  const [well] = await complaints([far], { names: ['mandated barrier'], lasts_ms: LONG_MS, takes });
+  const [well] = await complaints([far], { names: ['mandated-barrier'], lasts_ms: LONG_MS, takes });
   expect(well).toEqual([]);
 });
 
 test('no heartbeat: what is too old is decided by a barrier', async () => {
   const takes = { is_unproven: false, is_unbeaten: true };
-  const [well] = await complaints([far], { names: ['mandated heartbeat'], lasts_ms: LONG_MS, takes });
+  const [well] = await complaints([far], { names: ['mandated-heartbeat'], lasts_ms: LONG_MS, takes });
   expect(well).toEqual([]);
 });
 

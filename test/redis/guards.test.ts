@@ -227,6 +227,7 @@ describe('what is to be kept on disk', () => {
     const keeper = createKeeper({
       outbox: outbox as never,
       run: () => 'r',
+      genesis: 'g',
       fleet: () => [],
       onKept: () => undefined,
       complain: () => undefined,

@@ -99,6 +99,11 @@ export const SABOTAGE = {
       find: "link('barrier', BARRIER_SILENCE_MS)",
       replace: "link('barrier')",
     },
+    {
+      file: SYNC,
+      find: 'return Promise.race([pending, late.promise])',
+      replace: 'return pending',
+    },
   ],
   'a lost connection is made again late': [
     {

@@ -9,6 +9,8 @@ export interface Memory {
   readonly position: Position | undefined;
   /** The server that `position` was of. */
   readonly run: string | undefined;
+  /** The log that `position` is of. */
+  readonly genesis: string | undefined;
   /** Ids of the other sidecars that lived. */
   readonly fleet: readonly string[];
 }

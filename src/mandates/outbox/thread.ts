@@ -120,6 +120,7 @@ function serve(db: DatabaseSync): void {
     id: named.get('id')!,
     position: remembered('position') as Memory['position'],
     run: remembered('run') as Memory['run'],
+    genesis: remembered('genesis') as Memory['genesis'],
     fleet: (remembered('fleet') as Memory['fleet'] | undefined) ?? [],
   };
   const intents = sql.intents.all().map((row): Intent => {

@@ -42,6 +42,8 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
   const stopping = new AbortController();
   const listeners = new Set<() => void>();
   let beats = 0;
+  /** Why the last heartbeats were not answered, two at most: one may be lost. */
+  let refusals: readonly string[] = [];
   let tail_lag = 0;
   /** The server with which what is remembered was compared last. */
   let compared = '';
@@ -77,6 +79,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
   const keeper: Keeper = createKeeper({
     outbox,
     run: links.beat.run,
+    genesis: standing.genesis,
     fleet: known,
     onKept: () => void sync.beat(),
     complain,
@@ -117,6 +120,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
       fleet.learn(read.fleet, read.roster);
       void settled();
     },
+    onRefused: (why) => (refusals = why === undefined ? [] : [...refusals.slice(-1), why]),
     onBarrier: options.onBarrier,
     complain,
   });
@@ -143,7 +147,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
     position: () => view.state().position,
     onAppended: (entries) => appended(entries, view, sync),
   });
-  const health = (): StoreHealth => healthOf(view, recovering, standing);
+  const health = (): StoreHealth => healthOf(view, recovering, refusals[1], standing);
   /** Nothing is written over what cannot be read. */
   const write: Writer['write'] = (command, must_confirm) => {
     const current = health();
@@ -157,6 +161,7 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
     keys,
     outbox,
     writer: writing,
+    genesis: standing.genesis,
     by: { iss: issuer, sub: 'reconcile' },
     now,
   };

@@ -8,12 +8,13 @@ import type { View } from './view.ts';
 export function healthOf(
   view: View,
   recovering: Recovering,
+  refusal: string | undefined,
   { guard, links, outbox }: Standing,
 ): StoreHealth {
   const detail =
     guard.trouble() ??
     latchOf(view, recovering) ??
-    (links.beat.run() === undefined ? 'the store cannot be reached' : undefined);
+    (links.beat.run() === undefined ? 'the store cannot be reached' : refusal);
   if (outbox.isBroken()) return { ok: false, fatal: true, detail: OUTBOX_FAILED };
   return detail === undefined ? { ok: true } : { ok: false, fatal: false, detail };
 }

@@ -15,13 +15,14 @@ export interface Keeper {
 export interface KeeperParts {
   readonly outbox: Outbox;
   readonly run: () => string | undefined;
+  readonly genesis: string;
   readonly fleet: () => readonly string[];
   /** Told when ends were kept, so that whoever waits for them is told at once. */
   readonly onKept: () => void;
   readonly complain: (what: string) => void;
 }
 
-export function createKeeper({ outbox, run, fleet, onKept, complain }: KeeperParts): Keeper {
+export function createKeeper({ outbox, run, genesis, fleet, onKept, complain }: KeeperParts): Keeper {
   let kept: Position | undefined;
   let last: Position | undefined;
   /** Ends that are not known to be on disk: nothing behind them counts as kept. */
@@ -33,7 +34,7 @@ export function createKeeper({ outbox, run, fleet, onKept, complain }: KeeperPar
   const keep = async (): Promise<void> => {
     isKeeping = true;
     const [endings, position] = [owed, last!];
-    const memory = { position, run: run(), fleet: fleet() };
+    const memory = { position, run: run(), genesis, fleet: fleet() };
     const isKept = await outbox.keep(endings, memory);
     isKeeping = false;
     if (!isKept && !isComplained) complain('the outbox cannot keep what was applied');
@@ -55,7 +56,7 @@ export function createKeeper({ outbox, run, fleet, onKept, complain }: KeeperPar
     },
     beat: (position) => {
       last = position;
-      const isNew = written !== JSON.stringify({ position, run: run(), fleet: fleet() });
+      const isNew = written !== JSON.stringify({ position, run: run(), genesis, fleet: fleet() });
       if (!isKeeping && (isNew || owed.length > 0)) void keep();
     },
     kept: () => kept,

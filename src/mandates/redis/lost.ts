@@ -81,20 +81,36 @@ async function eidsAt(
 const MOST_LOOKED_AT = 100_000;
 const PAGE = 1000;
 
-/** Entries behind one place up to another, the latest of them; undefined where the log cannot be read. */
+/** A place in the log; the `eid` of the entry there, where it is known. */
+export interface Behind {
+  readonly seq: number;
+  readonly eid: string | undefined;
+}
+
+/** Entries behind one place up to another, the latest of them; a string says why they cannot be had. */
 export async function entriesBetween(
-  from: number,
+  behind: Behind,
   upto: number,
   { link, keys }: Comparing,
-): Promise<readonly LogEntry[] | undefined> {
+): Promise<readonly LogEntry[] | string> {
   const passed: LogEntry[] = [];
-  for (let seq = Math.max(from, upto - MOST_LOOKED_AT); seq < upto; seq += PAGE) {
-    const last = Math.min(upto, seq + PAGE);
-    const reply = await link.call('XRANGE', keys.log, `${seq + 1}-0`, `${last}-0`);
-    if (!reply.ok) return undefined;
-    const entries = (reply.value as readonly StreamEntry[]).map(readEntry);
-    if (entries.includes(undefined)) return undefined;
-    passed.push(...(entries as readonly LogEntry[]));
+  const isFar = upto - behind.seq > MOST_LOOKED_AT;
+  let last: Behind = isFar ? { seq: upto - MOST_LOOKED_AT, eid: undefined } : behind;
+  while (last.seq < upto) {
+    const page = Math.min(upto, last.seq + PAGE);
+    const reply = await link.call('XRANGE', keys.log, `${last.seq + 1}-0`, `${page}-0`);
+    if (!reply.ok) return `the log cannot be read: ${reply.why}`;
+    for (const each of reply.value as readonly StreamEntry[]) {
+      const entry = readEntry(each);
+      if (entry?.seq !== last.seq + 1 || entry.prev !== (last.eid ?? entry.prev)) return hole(last);
+      passed.push(entry);
+      last = entry;
+    }
+    if (last.seq !== page) return hole(last);
   }
   return passed;
+}
+
+function hole({ seq }: Behind): string {
+  return `the log's chain is broken after entry ${seq}`;
 }

@@ -16,6 +16,7 @@ export interface Standing {
   readonly guard: Guard;
   readonly outbox: Outbox;
   readonly head: Position;
+  readonly genesis: string;
   /** Ends that the kept log has, and that this sidecar may not remember yet. */
   readonly endings: readonly LogEntry[];
 }
@@ -54,7 +55,7 @@ export async function stand(options: RedisStoreOptions): Promise<Standing | Refu
   const opened = await openOutbox(options.outbox, options.tenant);
   if (!opened.ok) return give_up(`outbox: ${opened.error}`);
   const { outbox } = opened;
-  const begun = await begin(links.writer, keys, options, outbox.memory.position);
+  const begun = await begin(links.writer, keys, options, outbox.memory);
   if (begun.ok) return { ...begun, keys, links, guard, outbox };
   await outbox.close();
   return give_up(begun.error);

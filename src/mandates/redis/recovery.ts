@@ -5,12 +5,16 @@
 import type { LogEntry, MandateEvent, Position } from '../../core/mandate/events.ts';
 import type { Party } from '../../core/mandate/record.ts';
 import type { Now } from '../../core/time.ts';
-import { type Comparing, entriesBetween, lostOf } from './lost.ts';
+import { fieldsOf } from './cells.ts';
+import { type Behind, type Comparing, entriesBetween, lostOf } from './lost.ts';
 import { type Read, readReply } from './replies.ts';
 import type { AttemptParts } from './attempt.ts';
+import { unanchored } from './verify.ts';
 import { createWriter } from './writer.ts';
 
 export interface RecoveryParts extends Comparing {
+  /** The `eid` before the first entry of this log: no other log has it. */
+  readonly genesis: string;
   readonly writer: Omit<AttemptParts, 'position' | 'held' | 'onAppended' | 'next_epoch'>;
   readonly by: Party;
   readonly now: Now;
@@ -40,7 +44,9 @@ export async function recover(position: Position, seen: Seen, parts: RecoveryPar
   const found = await look(undefined, parts);
   if (found.kind !== 'ok') return { ok: false, why: reasonOf(found) };
   const own = await look(position, parts);
-  if (own.kind === 'ok') return begun(found, position.seq, [], parts);
+  const stranger = await strangeness(found, position, parts);
+  if (stranger !== undefined) return { ok: false, why: stranger };
+  if (own.kind === 'ok') return begun(found, position, [], parts);
   if (own.kind !== 'parted') return { ok: false, why: reasonOf(own) };
   if (own.latch === 'GAP' && found.floor <= position.seq)
     return { ok: false, why: 'entries of the log are gone that nobody has trimmed' };
@@ -56,18 +62,37 @@ export async function recover(position: Position, seen: Seen, parts: RecoveryPar
   if (said !== undefined) return { ok: false, why: said };
   const now_there = await look(undefined, parts);
   if (now_there.kind !== 'ok') return { ok: false, why: reasonOf(now_there) };
-  const from = Math.min(position.seq, ...lost.map(({ seq }) => seq - 1));
-  return begun(now_there, from, lost, parts);
+  const [first] = lost;
+  const common =
+    first !== undefined && first.seq <= position.seq ? { seq: first.seq - 1, eid: first.prev } : position;
+  // What was trimmed is not asked for; and nobody knows what stood where only an older history is remembered.
+  const behind = common.seq < now_there.floor ? { seq: now_there.floor, eid: undefined } : common;
+  return begun(now_there, own.latch === 'GAP' ? { ...behind, eid: undefined } : behind, lost, parts);
 }
 
+/** Why this is not the log that the position is of, nor one that was trimmed as ours are. */
+async function strangeness(
+  { floor }: OkRead,
+  { seq }: Position,
+  { link, keys, genesis }: RecoveryParts,
+): Promise<string | undefined> {
+  const reply = await link.call('HGETALL', keys.head);
+  if (!reply.ok) return `the log's head cannot be read: ${reply.why}`;
+  const head = fieldsOf(reply.value as readonly string[]);
+  if (head.get('genesis') !== genesis) return 'another log was begun in its place';
+  return floor > seq ? unanchored(link, keys, head) : undefined;
+}
+
+type OkRead = Extract<Read, { kind: 'ok' }>;
+
 async function begun(
-  { head }: Extract<Read, { kind: 'ok' }>,
-  from: number,
+  { head }: OkRead,
+  behind: Behind,
   lost: readonly LogEntry[],
   parts: RecoveryParts,
 ): Promise<Recovered> {
-  const passed = await entriesBetween(from, head.seq, parts);
-  if (passed === undefined) return { ok: false, why: 'the log cannot be read' };
+  const passed = await entriesBetween(behind, head.seq, parts);
+  if (typeof passed === 'string') return { ok: false, why: passed };
   return { ok: true, head, lost: new Set(lost.map(({ eid }) => eid)), passed };
 }
 

@@ -41,6 +41,8 @@ export interface SyncParts extends AskingParts {
   readonly row: () => readonly [id: string, row: string];
   /** Told of each heartbeat that was answered. */
   readonly onBeat: (read: Extract<Read, { kind: 'ok' }>) => void;
+  /** Told of each heartbeat why it was not answered; undefined where it was. */
+  readonly onRefused: (why: string | undefined) => void;
   readonly onBarrier: BarrierObserver;
   /** Told of defects: nothing that comes over a wire ends the process. */
   readonly complain: (what: string, error: unknown) => void;
@@ -127,6 +129,7 @@ async function beatOnce(parts: SyncParts): Promise<boolean> {
   const { links, view, now } = parts;
   const [sent, asked] = [now(), view.state().position];
   const read = await readFrom(links.beat, parts, parts.row(), []);
+  parts.onRefused(read.kind === 'ok' ? undefined : read.why);
   if (read.kind !== 'ok' || asked === undefined) return false;
   view.feed({ kind: 'proof', sent, asked, head: read.head, missing: read.entries });
   parts.onBeat(read);

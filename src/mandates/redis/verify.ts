@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { LogEntry, Position } from '../../core/mandate/events.ts';
 import { isEnding } from '../../core/mandate/heal.ts';
+import type { Memory } from '../outbox/outbox.ts';
 import { fieldsOf } from './cells.ts';
 import { type StreamEntry, readEntry } from './chain.ts';
 import type { Keys } from './keys.ts';
@@ -10,10 +11,18 @@ import type { Refused, RedisStoreOptions } from './options.ts';
 
 const SCHEMA = '1';
 const PAGE = 1000;
+const GIVEN_UP = 'if that was given up on purpose, remove `store.outbox`';
 
 type BeginOptions = Pick<RedisStoreOptions, 'issuer' | 'tenant'>;
 
-type Begun = { readonly ok: true; readonly head: Position; readonly endings: readonly LogEntry[] } | Refused;
+type Begun =
+  | {
+      readonly ok: true;
+      readonly head: Position;
+      readonly genesis: string;
+      readonly endings: readonly LogEntry[];
+    }
+  | Refused;
 
 const refuse = (error: string): Refused => ({ ok: false, error });
 
@@ -22,14 +31,12 @@ export async function begin(
   link: Link,
   keys: Keys,
   options: BeginOptions,
-  remembered: Position | undefined,
+  { position: remembered, genesis: known }: Pick<Memory, 'position' | 'genesis'>,
 ): Promise<Begun> {
   const there = await link.call('EXISTS', keys.head);
   if (!there.ok) return refuse(`the log's head cannot be read: ${there.why}`);
   if (there.value === 0 && remembered !== undefined) {
-    return refuse(
-      `there is no log, and this sidecar remembers entry ${remembered.seq} of one: if that was given up on purpose, remove \`store.outbox\``,
-    );
+    return refuse(`there is no log, and this sidecar remembers entry ${remembered.seq} of one: ${GIVEN_UP}`);
   }
   const genesis = randomBytes(20).toString('hex');
   const { issuer, tenant } = options;
@@ -42,6 +49,8 @@ export async function begin(
   let found: Begun = refuse('the log cannot be read');
   for (let attempt = 0; attempt < MOST_ATTEMPTS && !found.ok; attempt += 1)
     found = await examine(link, keys, options);
+  if (found.ok && known !== undefined && found.genesis !== known)
+    return refuse(`another log was begun in place of the one that this sidecar remembers: ${GIVEN_UP}`);
   return found;
 }
 
@@ -52,22 +61,25 @@ async function examine(link: Link, keys: Keys, options: BeginOptions): Promise<B
   const reply = await link.call('HGETALL', keys.head);
   if (!reply.ok) return refuse(`the log's head cannot be read: ${reply.why}`);
   const head = fieldsOf(reply.value as readonly string[]);
-  return misfit(head, options) ?? (await unanchored(link, keys, head)) ?? verify(link, keys, head);
+  const wrong = misfit(head, options);
+  if (wrong !== undefined) return wrong;
+  const why = await unanchored(link, keys, head);
+  return why === undefined ? verify(link, keys, head) : refuse(why);
 }
 
 /** The snapshot says behind which entry the kept log begins; the head must say the same. */
-async function unanchored(
+export async function unanchored(
   link: Link,
   keys: Keys,
   head: ReadonlyMap<string, string>,
-): Promise<Refused | undefined> {
+): Promise<string | undefined> {
   const floor = head.get('floor') ?? '';
   if (floor === '0') return undefined;
   const reply = await link.call('HMGET', keys.snapshot(Number(floor)), 'seq', 'eid');
-  if (!reply.ok) return refuse(`the snapshot cannot be read: ${reply.why}`);
+  if (!reply.ok) return `the snapshot cannot be read: ${reply.why}`;
   const [seq, eid] = reply.value as readonly (string | null)[];
   const isGood = seq === floor && eid === head.get('floor_eid');
-  return isGood ? undefined : refuse(`the snapshot at entry ${floor} does not verify`);
+  return isGood ? undefined : `the snapshot at entry ${floor} does not verify`;
 }
 
 function misfit(head: ReadonlyMap<string, string>, { issuer, tenant }: BeginOptions): Begun | undefined {
@@ -107,5 +119,6 @@ async function verify(link: Link, keys: Keys, head: ReadonlyMap<string, string>)
   const isWhole = last.seq > Number(head.get('seq')) || last.eid === head.get('eid');
   if (last.seq < Number(head.get('seq')) || !isWhole)
     return refuse(`the log ends at entry ${last.seq}, and its head says ${head.get('seq')}`);
-  return { ok: true, head: { epoch: Number(head.get('epoch')), seq: last.seq, eid: last.eid }, endings };
+  const here = { epoch: Number(head.get('epoch')), seq: last.seq, eid: last.eid };
+  return { ok: true, head: here, genesis: head.get('genesis') ?? '', endings };
 }
