@@ -175,8 +175,11 @@ export interface MandateStore {
   readonly barrier: () => Promise<ViewProof | { readonly refused: string }>;
   /** The record as it was at a version, by itself; undefined where there is none of that number. */
   readonly version: (id: string, version: number) => Promise<VersionResult>;
-  /** Root first; undefined where there is no such mandate. */
-  readonly lineage: (id: string) => Promise<LineageResult>;
+  /**
+   * Root first; undefined where there is no such mandate. `may_be_old`: where the store does not answer, what is held
+   * here is good enough, as it is to decide who may end a mandate.
+   */
+  readonly lineage: (id: string, may_be_old?: boolean) => Promise<LineageResult>;
   /** The mandate and all below it, each parent before its children; empty where there is none. */
   readonly tree: (id: string) => Promise<TreeResult>;
   readonly proposal: (submission_id: string) => Promise<ProposalResult>;

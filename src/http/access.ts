@@ -42,6 +42,11 @@ export interface Access {
   readonly principal: (request: FastifyRequest) => Promise<Principal>;
   /** What is not to be seen is not there: one answer for both. */
   readonly mandate: (principal: Principal, id: string, action: ControlAction) => Promise<Lineage>;
+  /**
+   * The same where a mandate is to end: what is held here is good enough while the store is away, and whoever may end
+   * any may end this one unseen. undefined where nothing is known of it.
+   */
+  readonly ending: (principal: Principal, id: string, action: ControlAction) => Promise<Lineage | undefined>;
   readonly proposal: (principal: Principal, id: string, action: ControlAction) => Promise<Proposal>;
   readonly require: (principal: Principal, action: ControlAction, target: ControlTarget) => void;
   readonly may: (principal: Principal, action: ControlAction, lineage: Lineage) => boolean;
@@ -82,6 +87,17 @@ export function createAccess(parts: AccessParts): Access {
     return read.proposal;
   };
 
+  const ending: Access['ending'] = async (who, id, action) => {
+    const read = await store.lineage(id, true);
+    if (read.ok && read.lineage === undefined) throw notFound();
+    const lineage = read.ok ? read.lineage : undefined;
+    const at_ms = now().wall_ms;
+    if (lineage !== undefined) requireVisible(who, action, mandateTarget(lineage, at_ms));
+    else if (!permits(who, action, { ...NO_TARGET, id }))
+      throw new Refused(controlProblem('unavailable', 'the store does not answer'));
+    return lineage;
+  };
+
   const mandate: Access['mandate'] = async (who, id, action) => {
     const lineage = await storedLineage(store, id);
     if (lineage === undefined) throw notFound();
@@ -92,6 +108,7 @@ export function createAccess(parts: AccessParts): Access {
   return {
     principal,
     mandate,
+    ending,
     proposal,
     require: requireThat,
     may: (who, action, lineage) => permits(who, action, mandateTarget(lineage, now().wall_ms)),

@@ -63,17 +63,22 @@ function openOperation(scope: FastifyInstance, api: MandateApi, operation: Asked
       nonce,
       ...own
     } = readBody(schema, request.body);
-    const lineage = await api.access.mandate(caller, request.params.id, `mandate.${operation}`);
+    const { id: asked } = request.params;
+    const lineage = await api.access[ENDS.has(operation) ? 'ending' : 'mandate'](
+      caller,
+      asked,
+      `mandate.${operation}`,
+    );
     const command: OperateCommand = {
       kind: 'operate',
-      id: request.params.id,
+      id: asked,
       details: {
         ...(NEEDS_APPROVAL.has(operation) ? { approval_event_id: api.ids.approval() } : {}),
         ...(operation === 'renew' ? { submission_id: api.ids.submission() } : {}),
         ...defined(own),
         operation,
       } as OperationDetails,
-      may_resume: api.access.may(caller, 'mandate.resume', lineage),
+      may_resume: lineage !== undefined && api.access.may(caller, 'mandate.resume', lineage),
       fingerprint: api.digest(`${operation} ${canonicalJson(readJson(request.body))}`),
       ...defined({ reason: why, expected_version, nonce }),
       ...attributed(caller, api),
@@ -95,5 +100,7 @@ function openOperation(scope: FastifyInstance, api: MandateApi, operation: Asked
   });
 }
 
+/** Operations that are asked for again until the store has them. */
+const ENDS: ReadonlySet<AskedOperation> = new Set(['revoke', 'complete']);
 /** Operations that are approvals themselves. */
 const NEEDS_APPROVAL: ReadonlySet<AskedOperation> = new Set(['extend', 'amend']);

@@ -55,8 +55,7 @@ test('an end that is asked for meanwhile is refused as unavailable, if at all', 
   expect([200, 503]).toContain(revoked.status);
 });
 
-// DEFECTS.md, L1.
-test.fails('an end that was asked for meanwhile comes about', async () => {
+test('an end that was asked for meanwhile comes about', async () => {
   const [mandate] = revoked.ends as [string];
   expect((await readLog(fleet.redis)).ended).toContain(mandate);
   expect((await member.check(mandate, 'repo.push')).outcome).toBe('mission_inactive');

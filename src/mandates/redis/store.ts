@@ -47,6 +47,7 @@ function storeOf(engine: Engine, standing: Standing, options: RedisStoreOptions)
     now,
     signal: stopping.signal,
   });
+  const reads = createReads({ link: links.reader, keys });
   const trouble = (): string | undefined => (outbox.isBroken() ? OUTBOX_FAILED : guard.trouble());
   const reserve = (roster: readonly string[]): string | undefined => {
     const awaited = fleet.awaited(roster).length;
@@ -55,7 +56,12 @@ function storeOf(engine: Engine, standing: Standing, options: RedisStoreOptions)
   };
   return {
     ...createProving({ view, sync, now, issuer, trouble, reserve }),
-    ...createReads({ link: links.reader, keys }),
+    ...reads,
+    lineage: async (id, may_be_old = false) => {
+      const read = await reads.lineage(id);
+      const held = read.ok || !may_be_old ? undefined : view.lineage(id);
+      return held === undefined ? read : { ok: true, lineage: held };
+    },
     ...acknowledging,
     unsafe: guard.unsafe,
     fleet: () => membersOf(engine, standing, lease_ms),
