@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { approve, committed, operate, recordOf } from './authority.ts';
 import { type Place, copiedDisk } from './history.ts';
 import { type Member, type Starting, freshFolder, startMember } from './member.ts';
-import { keepVigil, untilAllowed, untilAnswered } from './vigil.ts';
+import { keepVigil, untilAllowed, untilAnswered, untilKept } from './vigil.ts';
 
 const LEASE_MS = 1500;
 /** A lease is renewed so often. */
@@ -20,16 +20,6 @@ const LATER_MS = 1500;
 
 function join(place: Place, options: Starting = {}): Promise<Member> {
   return startMember({ port: place.server().port, lease_ms: LEASE_MS, ...options });
-}
-
-/** Everything that it has applied is on its own disk. */
-async function untilKept(member: Member): Promise<void> {
-  await expect
-    .poll(async () => {
-      const read = await member.fleet();
-      return read.ok && read.members.find(({ is_self }) => is_self)?.lag;
-    })
-    .toBe(0);
 }
 
 /** The server is killed and comes back as it was before. */

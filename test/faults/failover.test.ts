@@ -5,6 +5,7 @@
 import { describe, expect, test } from 'vitest';
 import { approve, committed, derive, operate, propose, recordOf, spend } from './authority.ts';
 import { type Place, losses } from './history.ts';
+import { byLength } from './length.ts';
 import { type Member, startMember } from './member.ts';
 import { keepVigil, untilAllowed, untilAnswered } from './vigil.ts';
 
@@ -26,7 +27,7 @@ const SHORT = new Set([
 ]);
 const isShort = ({ loss, size, reused }: (typeof CASES)[number]): boolean =>
   SHORT.has(`${loss} ${size} ${reused}`);
-const cases = process.env['FAULTS'] === 'long' ? CASES : CASES.filter(isShort);
+const cases = byLength(CASES.filter(isShort), CASES);
 
 describe.each(cases)('$loss, $size sidecars, $reused numbers used again', ({ open, size, reused }) => {
   test('nothing that was ended lives again, and everything is as it must be within a second', async () => {

@@ -1,13 +1,12 @@
 /** What must be remembered, by whom, and for how long: cases in which history is lost more than once, or out of order. */
 import { DatabaseSync } from 'node:sqlite';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 import { expect, test } from 'vitest';
 import { approve, committed, operate, propose, recordOf } from './authority.ts';
 import { type Place, copiedDisk, started, untilSame } from './history.ts';
 import { type Member, type Starting, startMember } from './member.ts';
-import { keepVigil, untilAllowed, untilAnswered } from './vigil.ts';
+import { keepVigil, untilAllowed, untilAnswered, untilKept } from './vigil.ts';
 
 const starting = (place: Place, options: Starting = {}): Promise<Member> =>
   startMember({ port: place.server().port, ...options });
@@ -52,7 +51,7 @@ async function trimmed(is_restarted: boolean): Promise<void> {
   for (let more = 0; more < 30; more += 1) await propose(member);
   const floor = async () => Number(await place.server().call('HGET', '{acme}:head', 'floor'));
   await expect.poll(floor, { timeout: 5000 }).toBeGreaterThan(position.seq);
-  await sleep(200);
+  await untilKept(member);
   if (is_restarted) await member.kill();
   await lose(place);
   const then = is_restarted ? await starting(place, { outbox: member.outbox }) : member;
@@ -93,6 +92,7 @@ test('an end that was acknowledged, and that only the intent remembers, is said 
   await untilAllowed(member, ended);
   await place.forgetFromNow();
   await committed(operate(member, ended, { operation: 'revoke' }));
+  await untilKept(member);
   await member.kill();
   asKilledJustAfterTheAnswer(member.outbox);
   await lose(place);

@@ -1,6 +1,6 @@
 /** Asks members over and over whether an action that cannot be undone may be done, and remembers every yes. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import type { Checked } from './member-process.ts';
 import type { Member } from './member.ts';
 
@@ -71,4 +71,13 @@ export async function untilAnswered(
     await sleep(PAUSE_MS);
   }
   throw new Error(`it did not come about; the last answer was ${JSON.stringify(last)}`);
+}
+
+/** Everything that it has applied is on its own disk. */
+export async function untilKept(member: Member): Promise<void> {
+  const lag = async () => {
+    const read = await member.fleet();
+    return read.ok && read.members.find(({ is_self }) => is_self)?.lag;
+  };
+  await expect.poll(lag, { timeout: 5000 }).toBe(0);
 }
