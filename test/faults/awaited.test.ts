@@ -43,7 +43,7 @@ describe('while somebody of the fleet has not compared', () => {
   async function scene(): Promise<Scene> {
     const place = await copiedDisk();
     const members = await Promise.all([join(place), join(place), join(place)]);
-    const [ended, untouched] = [await approve(members[0]!), await approve(members[0]!)];
+    const [ended, untouched] = [await approve(members[0]), await approve(members[0])];
     for (const member of members) {
       await untilAllowed(member, untouched);
       expect(await member.check(ended, 60_000)).toMatchObject({ effect: 'allow' });
@@ -51,9 +51,9 @@ describe('while somebody of the fleet has not compared', () => {
     // Each has said so to its own disk as well: who the others are.
     await sleep(600);
     await place.forgetFromNow();
-    await committed(operate(members[0]!, ended, { operation: 'revoke' }));
-    await untilAnswered(members[1]!, ended, ({ why }) => why === 'revoked');
-    members[2]!.freeze();
+    await committed(operate(members[0], ended, { operation: 'revoke' }));
+    await untilAnswered(members[1], ended, ({ why }) => why === 'revoked');
+    members[2].freeze();
     const silent_ms = performance.now() - BEAT_MS;
     return { members, ended, untouched, silent_ms, lost_ms: await loseHistory(place) };
   }

@@ -5,8 +5,10 @@
 import { join } from 'node:path';
 import type { RedisOptions } from 'ioredis';
 import type { Acknowledgement, MandateStore } from '../../src/check/ports.ts';
+import type * as FreshnessModule from '../../src/core/freshness.ts';
 import type { Command } from '../../src/core/mandate/commands.ts';
 import type { Position } from '../../src/core/mandate/events.ts';
+import type * as LifeModule from '../../src/core/mandate/life.ts';
 import type { RedisStoreOptions } from '../../src/mandates/redis/options.ts';
 
 export interface MemberOptions extends Partial<Omit<RedisStoreOptions, 'now' | 'onBarrier' | 'complain'>> {
@@ -25,11 +27,9 @@ export interface Checked {
 const root = process.argv[2]!;
 const load = async <Module>(file: string): Promise<Module> =>
   (await import(join(root, 'src', file))) as Module;
-const { openRedisStore } =
-  await load<typeof import('../../src/mandates/redis/store.ts')>('mandates/redis/store.ts');
-const { judge } = await load<typeof import('../../src/core/freshness.ts')>('core/freshness.ts');
-const { effectiveState } =
-  await load<typeof import('../../src/core/mandate/life.ts')>('core/mandate/life.ts');
+const { openRedisStore } = await load<typeof StoreModule>('mandates/redis/store.ts');
+const { judge } = await load<typeof FreshnessModule>('core/freshness.ts');
+const { effectiveState } = await load<typeof LifeModule>('core/mandate/life.ts');
 
 const ISSUER = 'https://mandates.example';
 const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });

@@ -9,6 +9,9 @@ import { type FaultProxy, createFaultProxy } from '../support/fault-proxy.ts';
 import { ROOT } from '../support/sidecar.ts';
 import type { Asked, MemberApi, MemberOptions, Told } from './member-process.ts';
 
+/** Most of what it does before it serves is to read itself: the next one finds it read. */
+const COMPILED = { NODE_COMPILE_CACHE: join(ROOT, 'node_modules/.cache/mandated') };
+
 export type Api = {
   readonly [Name in keyof MemberApi]: (
     ...args: Parameters<MemberApi[Name]>
@@ -50,6 +53,7 @@ export async function tryMember(
   const child = fork(join(import.meta.dirname, 'member-process.ts'), [root], {
     detached: true,
     execArgv: [],
+    env: { ...process.env, ...(root === ROOT && COMPILED) },
     serialization: 'advanced',
   });
   const { call, ready } = calling(child);
@@ -70,7 +74,13 @@ export async function tryMember(
   const refused = await api.open({ redis: { port: door.port }, ...rest, outbox });
   const { open, write, check, standing, lineage, fleet, close } = api;
   const member: Member = {
-    ...{ open, write, check, standing, lineage, fleet, close },
+    open,
+    write,
+    check,
+    standing,
+    lineage,
+    fleet,
+    close,
     pid: child.pid!,
     outbox,
     door,

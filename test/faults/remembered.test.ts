@@ -121,8 +121,13 @@ function asKilledJustAfterTheAnswer(outbox: string): void {
   const details = { operation: 'revoke' };
   const intent = (id: string) =>
     JSON.stringify({
-      ...{ kind: 'operate', id, details, may_resume: true },
-      ...{ fingerprint: 'f', by: event.by, at_ms: Date.now() },
+      kind: 'operate',
+      id,
+      details,
+      may_resume: true,
+      fingerprint: 'f',
+      by: event.by,
+      at_ms: Date.now(),
     });
   for (let other = 0; other < 30; other += 1) intend.run(intent(`msn_other_${other}`));
   intend.run(intent(event.id));

@@ -25,9 +25,9 @@ export interface Vigil {
 export function keepVigil(members: readonly Member[], id: string, budget_ms = 0): Vigil {
   const answers: Answer[] = [];
   const loops: Promise<void>[] = [];
-  let isOver = false;
+  const over = new AbortController();
   const asking = async (member: Member, index: number): Promise<void> => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const asked_ms = performance.now();
       const checked = await member.check(id, budget_ms).catch(() => undefined);
       if (checked === undefined) return;
@@ -38,10 +38,10 @@ export function keepVigil(members: readonly Member[], id: string, budget_ms = 0)
   const add = (member: Member): void => void loops.push(asking(member, loops.length));
   members.forEach(add);
   const stop = async (): Promise<void> => {
-    isOver = true;
+    over.abort();
     await Promise.all(loops);
   };
-  onTestFinished(() => void (isOver = true));
+  onTestFinished(() => over.abort());
   return {
     answers,
     allowsAfter: (ms) => answers.filter(({ effect, asked_ms }) => effect === 'allow' && asked_ms >= ms),
