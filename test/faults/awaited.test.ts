@@ -3,10 +3,12 @@
  * end of its lease (design/3, Failover). Whoever remembers an ending must not come second.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
 import { approve, committed, operate, recordOf } from './authority.ts';
 import { type Place, copiedDisk } from './history.ts';
+import { byLength } from './length.ts';
 import { type Member, type Starting, freshFolder, startMember } from './member.ts';
+import { beside } from './scope.ts';
 import { keepVigil, untilAllowed, untilAnswered, untilKept } from './vigil.ts';
 
 const LEASE_MS = 1500;
@@ -29,7 +31,7 @@ async function loseHistory(place: Place): Promise<number> {
   return performance.now();
 }
 
-describe('while somebody of the fleet has not compared', () => {
+describe.concurrent('while somebody of the fleet has not compared', () => {
   interface Scene {
     readonly members: readonly Member[];
     readonly ended: string;
@@ -58,31 +60,34 @@ describe('while somebody of the fleet has not compared', () => {
     return { members, ended, untouched, silent_ms, lost_ms: await loseHistory(place) };
   }
 
-  test('what cannot be undone is denied and cached classes go on, until its lease has run out', async () => {
-    const { members, ended, untouched, silent_ms, lost_ms } = await scene();
-    const awake = members.slice(0, 2);
-    const [forbidden, held_back] = [keepVigil(awake, ended), keepVigil(awake, untouched)];
-    for (const member of awake) {
-      await untilAnswered(
-        member,
-        untouched,
-        ({ effect, why }) => effect === 'allow' || why.includes(WAITING),
-      );
-      expect(await member.check(untouched, 60_000)).toMatchObject({ effect: 'allow' });
-      expect(await member.check(ended, 60_000)).toMatchObject({ effect: 'deny', why: 'revoked' });
-    }
-    await Promise.all(awake.map((member) => untilAllowed(member, untouched)));
-    const allowed_ms = performance.now();
-    expect(allowed_ms).toBeGreaterThan(silent_ms + LEASE_MS);
-    expect(allowed_ms).toBeLessThan(lost_ms + LEASE_MS + LATER_MS);
-    await Promise.all([forbidden.stop(), held_back.stop()]);
-    expect(forbidden.allowsAfter(0)).toEqual([]);
-    expect(held_back.allowsAfter(0).filter(({ answered_ms }) => answered_ms < silent_ms + LEASE_MS)).toEqual(
-      [],
-    );
-  });
+  beside(
+    'what cannot be undone is denied and cached classes go on, until its lease has run out',
+    async () => {
+      const { members, ended, untouched, silent_ms, lost_ms } = await scene();
+      const awake = members.slice(0, 2);
+      const [forbidden, held_back] = [keepVigil(awake, ended), keepVigil(awake, untouched)];
+      for (const member of awake) {
+        await untilAnswered(
+          member,
+          untouched,
+          ({ effect, why }) => effect === 'allow' || why.includes(WAITING),
+        );
+        expect(await member.check(untouched, 60_000)).toMatchObject({ effect: 'allow' });
+        expect(await member.check(ended, 60_000)).toMatchObject({ effect: 'deny', why: 'revoked' });
+      }
+      await Promise.all(awake.map((member) => untilAllowed(member, untouched)));
+      const allowed_ms = performance.now();
+      expect(allowed_ms).toBeGreaterThan(silent_ms + LEASE_MS);
+      expect(allowed_ms).toBeLessThan(lost_ms + LEASE_MS + LATER_MS);
+      await Promise.all([forbidden.stop(), held_back.stop()]);
+      expect(forbidden.allowsAfter(0)).toEqual([]);
+      expect(
+        held_back.allowsAfter(0).filter(({ answered_ms }) => answered_ms < silent_ms + LEASE_MS),
+      ).toEqual([]);
+    },
+  );
 
-  test('its memory is enough as well, and it is not asked twice', async () => {
+  beside('its memory is enough as well, and it is not asked twice', async () => {
     const { members, ended, untouched, lost_ms } = await scene();
     await sleep(300);
     expect(await members[0]!.check(untouched, 0)).toMatchObject({ effect: 'deny' });
@@ -94,7 +99,7 @@ describe('while somebody of the fleet has not compared', () => {
   });
 });
 
-describe('the whole fleet restarts on a server that lost an ending', () => {
+describe.concurrent('the whole fleet restarts on a server that lost an ending', () => {
   interface Down {
     readonly place: Place;
     readonly ended: string;
@@ -122,11 +127,19 @@ describe('the whole fleet restarts on a server that lost an ending', () => {
     return { place, ended, untouched, outboxes: [knowing.outbox, forgetful.outbox] };
   }
 
-  test.each([
+  const knowers = [
     ['its disk and the server name who remembers', false, 'kept'],
     ['only its disk names who remembers', true, 'kept'],
     ['only the server names who remembers', false, 'fresh'],
-  ] as const)('who does not remember comes first, and waits: %s', async (_, is_stranger, disk) => {
+  ] as const;
+  for (const [name, is_stranger, disk] of byLength<readonly (typeof knowers)[number][]>(
+    knowers.slice(0, 2),
+    knowers,
+  )) {
+    beside(`who does not remember comes first, and waits: ${name}`, () => comesFirst(is_stranger, disk));
+  }
+
+  async function comesFirst(is_stranger: boolean, disk: 'kept' | 'fresh'): Promise<void> {
     const { place, ended, untouched, outboxes } = await wentDown(is_stranger);
     const lease_ms = LONG_LEASE_MS;
     const outbox = disk === 'kept' ? outboxes[1]! : freshFolder();
@@ -147,15 +160,18 @@ describe('the whole fleet restarts on a server that lost an ending', () => {
     expect(vigil.answers.length).toBeGreaterThan(10);
     expect((await recordOf(forgetful, ended)).state).toBe('revoked');
     expect(await place.server().call('HGET', '{acme}:head', 'epoch')).toBe('2');
-  });
+  }
 
-  test('who does not remember waits a whole lease, counted from then, where the other never comes', async () => {
-    const { place, untouched, outboxes } = await wentDown(false, LEASE_MS);
-    const began = performance.now();
-    const forgetful = await join(place, { outbox: outboxes[1]! });
-    const started_ms = performance.now();
-    await untilAllowed(forgetful, untouched);
-    expect(performance.now() - began).toBeGreaterThan(LEASE_MS);
-    expect(performance.now() - started_ms).toBeLessThan(LEASE_MS + LATER_MS);
-  });
+  beside(
+    'who does not remember waits a whole lease, counted from then, where the other never comes',
+    async () => {
+      const { place, untouched, outboxes } = await wentDown(false, LEASE_MS);
+      const began = performance.now();
+      const forgetful = await join(place, { outbox: outboxes[1]! });
+      const started_ms = performance.now();
+      await untilAllowed(forgetful, untouched);
+      expect(performance.now() - began).toBeGreaterThan(LEASE_MS);
+      expect(performance.now() - started_ms).toBeLessThan(LEASE_MS + LATER_MS);
+    },
+  );
 });

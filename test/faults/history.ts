@@ -1,7 +1,6 @@
 /** Servers that can lose what they had acknowledged, and how. */
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
 import { createFaultProxy } from '../support/fault-proxy.ts';
 import {
   type RedisConfig,
@@ -11,6 +10,7 @@ import {
   until,
 } from '../support/redis.ts';
 import { freshFolder } from './member.ts';
+import { afterwards } from './scope.ts';
 
 /** A place where a server serves, and what is done to it. */
 export interface Place {
@@ -27,7 +27,7 @@ export interface Place {
 /** Goes with the test. */
 export async function started(options?: RedisOptions): Promise<RedisServer> {
   const server = await startRedis(options);
-  onTestFinished(server.stop);
+  afterwards(server.stop);
   return server;
 }
 
@@ -58,7 +58,7 @@ const PRIMARY: RedisConfig = { 'min-replicas-to-write': 1, 'min-replicas-max-lag
 export async function cutOffReplica(): Promise<Place> {
   const primary = await started({ config: PRIMARY });
   const network = await createFaultProxy({ target_port: primary.port });
-  onTestFinished(network.close);
+  afterwards(network.close);
   // Alone it has nobody to wait for.
   const replica = await started({ replica_of: network, config: { 'min-replicas-max-lag': 2 } });
   let serving = primary;

@@ -10,6 +10,7 @@ import type { Command } from '../../src/core/mandate/commands.ts';
 import type { Position } from '../../src/core/mandate/events.ts';
 import type * as LifeModule from '../../src/core/mandate/life.ts';
 import type { RedisStoreOptions } from '../../src/mandates/redis/options.ts';
+import type * as StoreModule from '../../src/mandates/redis/store.ts';
 
 export interface MemberOptions extends Partial<Omit<RedisStoreOptions, 'now' | 'onBarrier' | 'complain'>> {
   readonly redis: RedisOptions;

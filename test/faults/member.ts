@@ -4,10 +4,10 @@ import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
 import { type FaultProxy, createFaultProxy } from '../support/fault-proxy.ts';
 import { ROOT } from '../support/sidecar.ts';
 import type { Asked, MemberApi, MemberOptions, Told } from './member-process.ts';
+import { afterwards } from './scope.ts';
 
 /** Most of what it does before it serves is to read itself: the next one finds it read. */
 const COMPILED = { NODE_COMPILE_CACHE: join(ROOT, 'node_modules/.cache/mandated') };
@@ -63,7 +63,7 @@ export async function tryMember(
     signal('SIGKILL');
     return gone;
   };
-  onTestFinished(kill);
+  afterwards(kill);
   await ready;
   const api = new Proxy({} as Api, {
     get:
@@ -94,13 +94,13 @@ export async function tryMember(
 /** Goes with the test. */
 export function freshFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'mandated-member-'));
-  onTestFinished(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
+  afterwards(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
   return folder;
 }
 
 async function doorTo(target_port: number): Promise<FaultProxy> {
   const door = await createFaultProxy({ target_port });
-  onTestFinished(door.close);
+  afterwards(door.close);
   return door;
 }
 

@@ -1,10 +1,10 @@
 /** Asks members over and over whether an action that cannot be undone may be done, and remembers every yes. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, onTestFinished } from 'vitest';
 import type { Checked } from './member-process.ts';
 import type { Member } from './member.ts';
+import { afterwards, until } from './scope.ts';
 
-const PAUSE_MS = 5;
+const PAUSE_MS = 8;
 
 interface Answer extends Checked {
   readonly member: number;
@@ -41,7 +41,7 @@ export function keepVigil(members: readonly Member[], id: string, budget_ms = 0)
     over.abort();
     await Promise.all(loops);
   };
-  onTestFinished(() => over.abort());
+  afterwards(() => over.abort());
   return {
     answers,
     allowsAfter: (ms) => answers.filter(({ effect, asked_ms }) => effect === 'allow' && asked_ms >= ms),
@@ -50,27 +50,18 @@ export function keepVigil(members: readonly Member[], id: string, budget_ms = 0)
   };
 }
 
-const PATIENCE_MS = 15_000;
-
 /** How long it takes until it is allowed, milliseconds. */
 export async function untilAllowed(member: Member, id: string, budget_ms = 0): Promise<number> {
   return untilAnswered(member, id, ({ effect }) => effect === 'allow', budget_ms);
 }
 
-export async function untilAnswered(
+export function untilAnswered(
   member: Member,
   id: string,
   holds: (checked: Checked) => boolean,
   budget_ms = 0,
 ): Promise<number> {
-  const began = performance.now();
-  let last: Checked | undefined;
-  while (performance.now() - began < PATIENCE_MS) {
-    last = await member.check(id, budget_ms);
-    if (holds(last)) return performance.now() - began;
-    await sleep(PAUSE_MS);
-  }
-  throw new Error(`it did not come about; the last answer was ${JSON.stringify(last)}`);
+  return until(() => member.check(id, budget_ms), holds);
 }
 
 /** Everything that it has applied is on its own disk. */
@@ -79,5 +70,5 @@ export async function untilKept(member: Member): Promise<void> {
     const read = await member.fleet();
     return read.ok && read.members.find(({ is_self }) => is_self)?.lag;
   };
-  await expect.poll(lag, { timeout: 5000 }).toBe(0);
+  await until(lag, (seen) => seen === 0);
 }
