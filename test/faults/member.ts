@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type FaultProxy, createFaultProxy } from '../support/fault-proxy.ts';
 import { ROOT } from '../support/sidecar.ts';
-import type { Asked, MemberApi, MemberOptions, Told } from './member-process.ts';
+import { type MemberApi, type MemberOptions, createMemberApi } from './member-api.ts';
+import type { Asked, Told } from './member-process.ts';
 import { afterwards } from './scope.ts';
 
 /** Most of what it does before it serves is to read itself: the next one finds it read. */
@@ -89,6 +90,21 @@ export async function tryMember(
     kill,
   };
   return { member, refused };
+}
+
+/** One in this process, where nothing is frozen or killed; `refused`: why it would not start, or empty. */
+export async function openLocal({
+  port = 0,
+  outbox = freshFolder(),
+  ...rest
+}: Omit<Starting, 'root' | 'door'>): Promise<{
+  readonly local: Api & { readonly outbox: string };
+  readonly refused: string;
+}> {
+  const api = await createMemberApi(ROOT);
+  const refused = await api.open({ redis: { port }, ...rest, outbox });
+  if (refused === '') afterwards(() => api.close().catch(() => undefined));
+  return { local: { ...api, outbox }, refused };
 }
 
 /** Goes with the test. */

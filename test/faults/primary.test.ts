@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect } from 'vitest';
 import { approve, operate } from './authority.ts';
-import { started } from './history.ts';
+import { started, untilSame } from './history.ts';
 import { byLength } from './length.ts';
 import { startMember, tryMember } from './member.ts';
 import { beside, until } from './scope.ts';
@@ -21,6 +21,7 @@ describe.concurrent('a primary', () => {
     const id = await approve(member);
     await untilAllowed(member, id);
     await other.call('REPLICAOF', '127.0.0.1', server.port);
+    await untilSame(server, other);
     await untilAnswered(member, id, ({ effect }) => effect === 'deny');
     await other.call('REPLICAOF', 'NO', 'ONE');
     const vigil = keepVigil([member], id);

@@ -1,8 +1,10 @@
 /** Asks members over and over whether an action that cannot be undone may be done, and remembers every yes. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Checked } from './member-process.ts';
-import type { Member } from './member.ts';
+import type { Checked } from './member-api.ts';
+import type { Api } from './member.ts';
 import { afterwards, until } from './scope.ts';
+
+type Asked = Pick<Api, 'check' | 'fleet'>;
 
 const PAUSE_MS = 8;
 
@@ -17,16 +19,16 @@ export interface Vigil {
   readonly answers: readonly Answer[];
   /** Of questions that were asked after a moment. */
   readonly allowsAfter: (ms: number) => readonly Answer[];
-  readonly add: (member: Member) => void;
+  readonly add: (member: Asked) => void;
   readonly stop: () => Promise<void>;
 }
 
 /** A member that is killed is asked no more; one that is frozen is asked again when it wakes. */
-export function keepVigil(members: readonly Member[], id: string, budget_ms = 0): Vigil {
+export function keepVigil(members: readonly Asked[], id: string, budget_ms = 0): Vigil {
   const answers: Answer[] = [];
   const loops: Promise<void>[] = [];
   const over = new AbortController();
-  const asking = async (member: Member, index: number): Promise<void> => {
+  const asking = async (member: Asked, index: number): Promise<void> => {
     while (!over.signal.aborted) {
       const asked_ms = performance.now();
       const checked = await member.check(id, budget_ms).catch(() => undefined);
@@ -35,7 +37,7 @@ export function keepVigil(members: readonly Member[], id: string, budget_ms = 0)
       await sleep(PAUSE_MS);
     }
   };
-  const add = (member: Member): void => void loops.push(asking(member, loops.length));
+  const add = (member: Asked): void => void loops.push(asking(member, loops.length));
   members.forEach(add);
   const stop = async (): Promise<void> => {
     over.abort();
@@ -51,12 +53,12 @@ export function keepVigil(members: readonly Member[], id: string, budget_ms = 0)
 }
 
 /** How long it takes until it is allowed, milliseconds. */
-export async function untilAllowed(member: Member, id: string, budget_ms = 0): Promise<number> {
+export async function untilAllowed(member: Asked, id: string, budget_ms = 0): Promise<number> {
   return untilAnswered(member, id, ({ effect }) => effect === 'allow', budget_ms);
 }
 
 export function untilAnswered(
-  member: Member,
+  member: Asked,
   id: string,
   holds: (checked: Checked) => boolean,
   budget_ms = 0,
@@ -65,7 +67,7 @@ export function untilAnswered(
 }
 
 /** Everything that it has applied is on its own disk. */
-export async function untilKept(member: Member): Promise<void> {
+export async function untilKept(member: Asked): Promise<void> {
   const lag = async () => {
     const read = await member.fleet();
     return read.ok && read.members.find(({ is_self }) => is_self)?.lag;
