@@ -9,11 +9,6 @@ export function beside(name: string, run: () => Promise<void>): void {
   test.concurrent(name, (context) => scope.run(context, run));
 }
 
-/** One that shows a defect of the product that is not mended yet. */
-export function failing(name: string, run: () => Promise<void>): void {
-  test.concurrent.fails(name, (context) => scope.run(context, run));
-}
-
 /** When the test that calls has finished. */
 export function afterwards(act: () => unknown): void {
   const finished = scope.getStore()?.onTestFinished ?? onTestFinished;

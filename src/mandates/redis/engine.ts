@@ -148,9 +148,9 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
     onAppended: (entries) => appended(entries, view, sync),
   });
   const health = (): StoreHealth => healthOf(view, recovering, refusals[1], standing);
-  /** Nothing is written over what cannot be read. */
+  /** Nothing is written over what cannot be read; whether the server takes it, it says best itself. */
   const write: Writer['write'] = (command, must_confirm) => {
-    const current = health();
+    const current = healthOf(view, recovering, undefined, standing);
     if (current.ok) return writer.write(command, must_confirm);
     const outcome = { ok: false, refused: 'unavailable', detail: current.detail } as const;
     return Promise.resolve({ outcome, is_confirmed: false });

@@ -49,8 +49,8 @@ export async function openGuard(parts: GuardParts): Promise<Guard | string> {
       parts.link.run() === safety.run &&
       now.get('role') === safety.role &&
       Number(now.get('connected_slaves')) === safety.replicas;
-    if (isSame && safety.refused.length > 0) parts.onRefused();
-    if (isSame) return;
+    // What was found wrong may have been mended meanwhile.
+    if (isSame && trouble() === undefined) return;
     const next = await look(parts);
     if (typeof next === 'string') return;
     const before = trouble();
