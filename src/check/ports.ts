@@ -36,8 +36,8 @@ export interface ViewNeed {
 export type MandateView = Pick<MandateStore, 'prove' | 'decision' | 'write' | 'unsafe'>;
 
 export interface Proving {
-  /** The mandate and its ancestors as the view has them, with what the view can prove of its age. */
-  readonly find: (reference: Reference) => Promise<MandateFact>;
+  /** The mandate and its ancestors as the view has them, with what it can prove of its age; at once where it can. */
+  readonly find: (reference: Reference) => MandateFact | Promise<MandateFact>;
 }
 
 /** How far a write must have come before it is answered. */

@@ -1,7 +1,8 @@
 /** Watches that the server stays one whose acknowledgements can be relied on: it may be another one, or set anew. */
 import type { Keys } from './keys.ts';
 import type { Link } from './link.ts';
-import { type Safety, inspect, judgeSafety, parseInfo } from './safety.ts';
+import { parseInfo } from './info.ts';
+import { type Safety, inspect, judgeSafety } from './safety.ts';
 
 export interface GuardParts {
   readonly link: Link;

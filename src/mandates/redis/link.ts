@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Command, Redis, type RedisOptions, ReplyError } from 'ioredis';
+import { parseInfo } from './info.ts';
 
 /** What came of a call: an answer, or why there is none, and whether it may have run all the same. */
 export type Reply =
@@ -74,8 +75,8 @@ export function openLink({ redis: options, name, silence_ms, onReady, onError }:
     enableAutoPipelining: false,
     retryStrategy: (times: number) => Math.min(times * RETRY_MS, MAX_RETRY_MS),
     reconnectOnError: (error: Error) => isElsewhere(error),
-    // Asked again soon: it knows no better than to wait for as long as the server thinks that it takes.
-    maxLoadingRetryTime: MAX_RETRY_MS,
+    // Done here: the library waits for as long as the server thinks that loading takes, and writes past our log.
+    enableReadyCheck: false,
     ...(silence_ms === undefined ? {} : { socketTimeout: silence_ms }),
   };
   const redis = new Redis(settings);
@@ -94,15 +95,21 @@ export function openLink({ redis: options, name, silence_ms, onReady, onError }:
   };
   const identify = async (): Promise<void> => {
     const { db = 0 } = options;
+    if (redis.status !== 'ready') return;
     // The library goes on in database 0 where the one that was asked for cannot be had.
     const selected = db === 0 ? undefined : await send('SELECT', [db]);
     if (selected?.ok === false) {
       onError?.(new Error(`the database ${db} cannot be had: ${selected.why}`));
       return redis.disconnect(true);
     }
-    const info = await send('INFO', ['server']);
-    const found = info.ok ? /^run_id:(\w+)/m.exec(String(info.value))?.[1] : undefined;
-    if (found === undefined) return redis.disconnect(true);
+    const info = await send('INFO', []);
+    const facts = info.ok ? parseInfo(String(info.value)) : undefined;
+    const found = facts?.get('run_id');
+    if (facts?.get('loading') === '1') return void setTimeout(() => void identify(), MAX_RETRY_MS);
+    if (found === undefined) {
+      if (!info.ok) onError?.(new Error(`it does not say how it stands: ${info.why}`));
+      return redis.disconnect(true);
+    }
     run = found;
     onReady?.(found);
   };

@@ -31,7 +31,7 @@ export function createProving(parts: ProvingParts): Pick<MandateStore, 'prove' |
       // Not every question comes to ask for its mandate; who does is told.
       begun?.catch(() => undefined);
       return {
-        find: async (reference) => {
+        find: (reference) => {
           const trouble = parts.trouble();
           if (trouble !== undefined) return unreadable(trouble);
           if (begun === undefined) return cached(reference, need, parts);
@@ -88,7 +88,11 @@ function reservable(
 }
 
 /** From the replica where that is recent enough; else as of now. */
-async function cached(reference: Reference, need: ViewNeed, parts: ProvingParts): Promise<MandateFact> {
+function cached(
+  reference: Reference,
+  need: ViewNeed,
+  parts: ProvingParts,
+): MandateFact | Promise<MandateFact> {
   const { view, now } = parts;
   const { position, proven: proven_at, latch } = view.state();
   const lineage = view.lineage(reference.id);
@@ -96,6 +100,16 @@ async function cached(reference: Reference, need: ViewNeed, parts: ProvingParts)
     return fetched(reference, need, parts);
   const asHeld = found(lineage, reference, { source: 'replica', position, proven: proven_at, latch });
   if (elapsed(proven_at, now()) <= need.budget_ms && isEnough(lineage, position, need)) return asHeld;
+  return renewed(asHeld, reference, need, parts);
+}
+
+/** As of now, or as it was where that cannot be had: it says itself that it is too old. */
+async function renewed(
+  asHeld: MandateFact,
+  reference: Reference,
+  need: ViewNeed,
+  parts: ProvingParts,
+): Promise<MandateFact> {
   const answer = await parts.sync.barrier();
   return answer.ok ? (held(reference, answer, parts) ?? fetched(reference, need, parts)) : asHeld;
 }

@@ -1,5 +1,6 @@
 /** What a server must be set to for the promises to hold (design/3, What must be checked at start). */
 import { fieldsOf } from './cells.ts';
+import { parseInfo } from './info.ts';
 import type { Link, Reply } from './link.ts';
 
 export interface Safety {
@@ -135,9 +136,4 @@ async function mortalKeys(link: Link, prefix: string): Promise<readonly string[]
 
 function isMortal(life: Reply): boolean {
   return life.ok && Number(life.value) >= 0;
-}
-
-export function parseInfo(text: string): ReadonlyMap<string, string> {
-  const lines = text.split(/\r?\n/).filter((line) => line.includes(':'));
-  return new Map(lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]));
 }

@@ -169,7 +169,7 @@ function storeOf(
   return {
     prove: () => {
       prove();
-      return { find: (reference) => Promise.resolve(follower.find(reference, 'embedded')) };
+      return { find: (reference) => follower.find(reference, 'embedded') };
     },
     barrier: () => {
       prove();
