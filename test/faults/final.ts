@@ -1,29 +1,48 @@
 /** What is in the log when all is over: read from Redis as it stands there, and verified link by link. */
-import { isObject, member, parseJson } from '../../src/core/json.ts';
-import { type Final, isEnd } from '../support/history.ts';
+import { type JsonObject, isObject, parseJson } from '../../src/core/json.ts';
+import { type Final, type Place, isEnd } from '../support/history.ts';
 import { judgeHistory } from '../support/history-judge.ts';
 import type { RedisServer } from '../support/redis.ts';
 import { type Fleet, LOG_KEY } from './fleet.ts';
 
+export interface Entry extends Place {
+  readonly prev: string;
+  readonly event: JsonObject;
+}
+
+export interface Log extends Final {
+  readonly entries: readonly Entry[];
+}
+
 type StreamEntry = readonly [id: string, fields: readonly string[]];
 
 /** Throws where ids are not dense, or an entry does not name the one before it. */
-export async function readLog(redis: RedisServer, log = LOG_KEY): Promise<Final> {
-  const entries = (await redis.call('XRANGE', log, '-', '+')) as unknown as readonly StreamEntry[];
-  const [ended, kept] = [new Set<string>(), new Map<string, string>()];
-  let before: string | undefined;
-  for (const [index, [id, flat]] of entries.entries()) {
-    const field = (name: string) => flat[flat.indexOf(name) + 1]!;
-    if (id !== `${index + 1}-0`) throw new Error(`entry ${index + 1} of the log is ${id}`);
-    if (before !== undefined && field('prev') !== before) throw new Error(`the log is broken before ${id}`);
-    before = field('eid');
-    kept.set(`${field('ep')}-${index + 1}`, before);
-    const event = parseJson(field('event'));
-    if (!event.ok || !isObject(event.value)) throw new Error(`entry ${id} cannot be read`);
-    const state = member(event.value, 'state');
-    if (typeof state === 'string' && isEnd(state)) ended.add(String(event.value.id));
+export async function readLog(redis: RedisServer): Promise<Log> {
+  const stream = (await redis.call('XRANGE', LOG_KEY, '-', '+')) as unknown as readonly StreamEntry[];
+  const entries = stream.map(([id, flat]) => entryOf(id, flat));
+  for (const [index, { seq, prev }] of entries.entries()) {
+    const before = entries[index - 1];
+    if (seq !== index + 1 || (before !== undefined && prev !== before.eid))
+      throw new Error(`the log is broken before ${seq}`);
   }
-  return { ended, log: kept };
+  return {
+    entries,
+    ended: new Set(entries.filter(({ event }) => isEnding(event)).map(({ event }) => String(event.id))),
+    log: new Map(entries.map(({ epoch, seq, eid }) => [`${epoch}-${seq}`, eid])),
+  };
+}
+
+function entryOf(id: string, flat: readonly string[]): Entry {
+  const names = flat.filter((_, index) => index % 2 === 0);
+  const field = (name: string): string => flat[2 * names.indexOf(name) + 1]!;
+  const event = parseJson(field('event'));
+  if (!event.ok || !isObject(event.value)) throw new Error(`entry ${id} cannot be read`);
+  const [seq, epoch] = [Number(id.split('-')[0]), Number(field('ep'))];
+  return { seq, epoch, eid: field('eid'), prev: field('prev'), event: event.value };
+}
+
+function isEnding({ state }: JsonObject): boolean {
+  return typeof state === 'string' && isEnd(state);
 }
 
 /** What has been done that may not be, since the history had `from` operations. */
