@@ -30,18 +30,21 @@ export async function killInTheMiddle(
   const { redis, history } = fleet;
   const from = history.length;
   const dice = createDice(7);
-  const moments = Array.from({ length: REVOKES }, (_, index) => index * SPACING_MS);
+  const turns = Array.from({ length: REVOKES }, (_, turn) => turn);
   const alive = await maker.approve();
   const revoked: Revoked[] = [];
   for (let kill = 0; kill < kills; kill += 1) {
-    const mandates = await Promise.all(moments.map(() => maker.approve()));
+    const mandates = await Promise.all(turns.map(() => maker.approve()));
+    let answered = 0;
     const revoking = mandates.map(async (mandate, index) => {
-      await sleep(moments[index]);
+      await sleep(index * SPACING_MS);
       const done = await member.revoke(mandate);
+      answered += 1;
       await member.check(mandate, 'repo.push');
       return done;
     });
-    await sleep(dice(moments));
+    const enough = dice(turns);
+    await until(() => answered >= enough, 1);
     await redis.kill();
     await redis.restart();
     revoked.push(...(await Promise.all(revoking)));
@@ -61,7 +64,7 @@ export async function killInTheMiddle(
 export const isKept = ({ body }: Revoked): boolean => String(body.detail).includes('kept');
 
 /** What does not come about is found by what is looked at afterwards. */
-async function until(holds: () => Promise<boolean>): Promise<void> {
+async function until(holds: () => Promise<boolean> | boolean, pause_ms = 20): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS;
-  while (performance.now() < deadline && !(await holds())) await sleep(20);
+  while (performance.now() < deadline && !(await holds())) await sleep(pause_ms);
 }
