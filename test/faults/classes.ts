@@ -12,3 +12,6 @@ export const actions_yaml = `operations:
 `;
 
 export const budgets_yaml = `{ consequential_read: ${BUDGETS_MS['repo.read']}ms, consequential_write: ${BUDGETS_MS['repo.write']}ms }`;
+
+/** A sidecar that says nothing may decide from what it holds for so long: the widest budget. */
+export const LEASE_MS = Math.max(...Object.values(BUDGETS_MS));

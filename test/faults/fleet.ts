@@ -30,6 +30,9 @@ export interface Member extends Recorder {
   readonly sidecar: Sidecar;
   /** Its way to Redis; throws where none stands between. */
   readonly network: () => FaultProxy;
+  /** Sleeps, as a machine does that is closed. */
+  readonly freeze: () => void;
+  readonly thaw: () => void;
   /** Goes as one goes that is stopped. */
   readonly leave: () => Promise<void>;
 }
@@ -45,7 +48,9 @@ export async function startFleet(): Promise<Fleet> {
   const redis = await startRedis();
   const folder = openFolder();
   const issuer = await createIssuer();
-  const token = await issuer.mint({ exp: Math.floor(Date.now() / 1000) + 48 * 3600 });
+  // Good by any clock of a test.
+  const now_s = Math.floor(Date.now() / 1000);
+  const token = await issuer.mint({ iat: now_s - 2 * 3600, exp: now_s + 48 * 3600 });
   const [history, members]: [Seen[], Promise<Member>[]] = [[], []];
   const join_fleet = async (name: string, options: MemberOptions): Promise<Member> => {
     const { clock, delay_ms, sabotage } = options;
@@ -65,6 +70,8 @@ export async function startFleet(): Promise<Fleet> {
         if (proxy === undefined) throw new Error(`${name} has no network`);
         return proxy;
       },
+      freeze: () => void sidecar.process.kill('SIGSTOP'),
+      thaw: () => void sidecar.process.kill('SIGCONT'),
       leave: async () => {
         await sidecar.stop('SIGTERM');
         await proxy?.close();

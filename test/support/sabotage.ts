@@ -152,6 +152,9 @@ function outcomeOf(`,
     { ...AGE, replace: 'return Math.max(at.mono_ms - then.mono_ms, 0);' },
   ],
   'age is by the wall clock alone': [{ ...AGE, replace: 'return Math.max(at.wall_ms - then.wall_ms, 0);' }],
+  'a permit is not looked at again': [
+    { file: 'src/core/permit.ts', find: 'return isOver\n', replace: 'return isOver && false\n' },
+  ],
   'enforced does not wait': [
     {
       file: FLEET,
