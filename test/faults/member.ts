@@ -107,6 +107,11 @@ export async function openLocal({
   return { local: { ...api, outbox }, refused };
 }
 
+/** Why one would not start, or empty. */
+export async function refusalOf(port: number, more: Partial<MemberOptions> = {}): Promise<string> {
+  return (await openLocal({ port, ...more })).refused;
+}
+
 /** Goes with the test. */
 export function freshFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'mandated-member-'));
