@@ -123,7 +123,7 @@ test('a process that slept while its decision was held: the permit is looked at 
 
 /** Decided from a view that was proven a moment ago, and answered when that permits nothing any more. */
 async function sleepOverHolding(member: Member): Promise<Checked> {
-  member.network().only('mandated writer');
+  member.network().only('mandated-writer');
   member.network().delay(100);
   const asked = member.check(mandate, 'repo.push', { idempotency_key: member.name });
   await sleep(100);

@@ -64,6 +64,6 @@ async function chargedTo(member: Member, mandate: string): Promise<number> {
 
 /** Of the next write that says this: it is done, and nobody is told. */
 function loseReplyOf(member: Member, text: string): void {
-  member.network().only('mandated writer');
+  member.network().only('mandated-writer');
   member.network().dropReply(1, (request) => request.includes(text));
 }

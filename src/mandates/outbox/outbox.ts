@@ -53,6 +53,8 @@ export async function openOutbox(path: string, tenant: string): Promise<OpenedOu
   const closed = Promise.withResolvers<void>();
   const intents = new Map<number, Intent>();
   let isBroken = false;
+  /** Intents that are being put on disk. */
+  let asked = 0;
   const fail = (detail: string): void => {
     isBroken = true;
     calls.settleAll(undefined);
@@ -72,8 +74,10 @@ export async function openOutbox(path: string, tenant: string): Promise<OpenedOu
     keep: async (endings, next) =>
       (await ask((call) => ({ kind: 'keep', call, endings, memory: next }))) === true,
     intend: async (command) => {
-      if (intents.size >= MOST_INTENTS) return undefined;
+      if (intents.size + asked >= MOST_INTENTS) return undefined;
+      asked += 1;
       const number = await ask((call) => ({ kind: 'intend', call, command }));
+      asked -= 1;
       if (typeof number !== 'number') return undefined;
       intents.set(number, { number, command });
       return number;

@@ -3,7 +3,7 @@ import type { StoreHealth } from '../../check/ports.ts';
 import type { LogEntry } from '../../core/mandate/events.ts';
 import { sha256 } from '../../digest.ts';
 import { fetchCells } from './fetch.ts';
-import { healthOf } from './health.ts';
+import { healthOf, troubleOf } from './health.ts';
 import { type Intents, createIntents } from './intents.ts';
 import { type Fleet, createFleet } from './fleet.ts';
 import { type Keeper, createKeeper } from './keeper.ts';
@@ -150,9 +150,9 @@ export function createEngine(standing: Standing, options: RedisStoreOptions): En
   const health = (): StoreHealth => healthOf(view, recovering, refusals[1], standing);
   /** Nothing is written over what cannot be read; whether the server takes it, it says best itself. */
   const write: Writer['write'] = (command, must_confirm) => {
-    const current = healthOf(view, recovering, undefined, standing);
-    if (current.ok) return writer.write(command, must_confirm);
-    const outcome = { ok: false, refused: 'unavailable', detail: current.detail } as const;
+    const detail = troubleOf(view, recovering, standing);
+    if (detail === undefined) return writer.write(command, must_confirm);
+    const outcome = { ok: false, refused: 'unavailable', detail } as const;
     return Promise.resolve({ outcome, is_confirmed: false });
   };
   const intents = createIntents({ outbox, write, isThere: () => health().ok, now, complain });
