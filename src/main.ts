@@ -120,6 +120,7 @@ export async function serve(file: string): Promise<number> {
     told.resolve(signal);
   };
   // Before anything is opened: a signal that comes early is one like any other.
+  process.on('uncaughtException', (error) => survive(error, log));
   process.on('SIGTERM', shutDown);
   process.on('SIGINT', shutDown);
   const running = await start(config, log, () => isShuttingDown);
@@ -128,6 +129,13 @@ export async function serve(file: string): Promise<number> {
   await setTimeout(shutdown_grace_ms);
   await running.stop();
   return 0;
+}
+
+/** A socket that nobody listens to any more must not end the process, and with it open a filter that fails open. */
+function survive(error: Error, log: Logger): void {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  log.error({ error: `${error.name}: ${error.message}` }, 'an error that nobody expected');
+  if (!/^(ERR_SSL_|ERR_TLS_|ECONN|EPIPE|EHOST|ENET|ETIMEDOUT)/.test(code)) process.exit(1);
 }
 
 /** Says what `serve` would refuse; opens everything but the listeners. Throws what it finds. */

