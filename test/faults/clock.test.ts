@@ -123,14 +123,20 @@ test('a process that slept while its decision was held: the permit is looked at 
 
 /** Decided from a view that was proven a moment ago, and answered when that permits nothing any more. */
 async function sleepOverHolding(member: Member): Promise<Checked> {
-  member.network().only('mandated-writer');
-  member.network().delay(100);
+  const network = member.networkOf('writer');
+  const held = Promise.withResolvers<void>();
+  network.delay(100);
+  network.dropReply(1, (request) => {
+    if (request.includes('"kind":"decided"')) held.resolve();
+    return false;
+  });
   const asked = member.check(mandate, 'repo.push', { idempotency_key: member.name });
-  await sleep(100);
+  // The answer is on its way now.
+  await held.promise;
   member.freeze();
   await sleep(PERMIT_MS + 100);
   member.thaw();
   const answered = await asked;
-  await member.network().heal();
+  await network.heal();
   return answered;
 }

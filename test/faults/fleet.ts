@@ -25,11 +25,16 @@ export interface MemberOptions {
   readonly clock?: Readonly<Record<string, string>>;
 }
 
+/** What each connection of a sidecar is for, as it names itself. */
+export type LinkName = 'tail' | 'heartbeat' | 'barrier' | 'writer' | 'reader';
+
 export interface Member extends Recorder {
   readonly name: string;
   readonly sidecar: Sidecar;
   /** Its way to Redis; throws where none stands between. */
   readonly network: () => FaultProxy;
+  /** The same: faults concern those connections alone, which must be there. */
+  readonly networkOf: (...links: readonly [LinkName, ...LinkName[]]) => FaultProxy;
   /** Sleeps, as a machine does that is closed. */
   readonly freeze: () => void;
   readonly thaw: () => void;
@@ -63,12 +68,19 @@ export async function startFleet(): Promise<Fleet> {
       env: { ...(build === undefined && COMPILED), ...clock },
     });
     proxy?.delay(delay_ms!);
+    const network = (): FaultProxy => {
+      if (proxy === undefined) throw new Error(`${name} has no network`);
+      return proxy;
+    };
     return {
       name,
       sidecar,
-      network: () => {
-        if (proxy === undefined) throw new Error(`${name} has no network`);
-        return proxy;
+      network,
+      networkOf: (...links) => {
+        const names = links.map((link) => `mandated-${link}`) as [string, ...string[]];
+        if (network().only(...names) !== links.length)
+          throw new Error(`${name} has not ${names.join(' and ')}`);
+        return network();
       },
       freeze: () => void sidecar.process.kill('SIGSTOP'),
       thaw: () => void sidecar.process.kill('SIGCONT'),

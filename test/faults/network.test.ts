@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Sabotage } from '../support/sabotage.ts';
 import { faultsOf } from './final.ts';
-import { type Fleet, type Member, startFleet } from './fleet.ts';
+import { type Fleet, type LinkName, type Member, startFleet } from './fleet.ts';
 import { byLength } from './length.ts';
 import { type Fault, RECOVERY_MS, askedDuring, complaintsOf, watch } from './silence.ts';
 
@@ -28,21 +28,18 @@ beforeAll(async () => {
 afterAll(() => fleet?.stop());
 
 interface Blackholed {
-  readonly names: readonly [string, ...string[]];
+  readonly links: readonly [LinkName, ...LinkName[]];
   readonly lasts_ms: number;
   readonly takes: Pick<Fault, 'is_unproven' | 'is_unbeaten'>;
 }
 
 /** What each of the members did wrong, in their order. */
-async function complaints(members: readonly Member[], { names, lasts_ms, takes }: Blackholed) {
+async function complaints(members: readonly Member[], { links, lasts_ms, takes }: Blackholed) {
   const mandate = await near.approve();
   const others = await Promise.all([1, 2, 3].map(() => near.approve()));
   const watches = members.map((each) => watch(each, mandate));
   await sleep(500);
-  for (const each of members) {
-    each.network().only(...names);
-    each.network().blackhole('both');
-  }
+  for (const each of members) each.networkOf(...links).blackhole('both');
   const from = performance.now();
   const heels: Promise<unknown>[] = [];
   for (const other of others) {
@@ -64,9 +61,9 @@ const told = (member: Member, faults: readonly string[]) =>
   faults.filter((each) => each.includes(member.name));
 
 test('neither barrier nor heartbeat: cached classes deny after N, although the tail delivers', async () => {
-  const names = ['mandated-barrier', 'mandated-heartbeat'] as const;
+  const links = ['barrier', 'heartbeat'] as const;
   const takes = { is_unproven: true, is_unbeaten: true };
-  const [well, broken] = await complaints([far, proud], { names, lasts_ms: LONG_MS, takes });
+  const [well, broken] = await complaints([far, proud], { links, lasts_ms: LONG_MS, takes });
   expect(well).toEqual([]);
   expect(broken).toContainEqual(expect.stringMatching(/^too old: .*allow/));
 });
@@ -75,7 +72,7 @@ test('no tail: all is decided as ever, and on a view that is whole', async () =>
   const takes = { is_unproven: false, is_unbeaten: false };
   const from = fleet.history.length;
   const [well, broken] = await complaints([far, patient], {
-    names: ['mandated-tail'],
+    links: ['tail'],
     lasts_ms: 1200,
     takes,
   });
@@ -86,13 +83,13 @@ test('no tail: all is decided as ever, and on a view that is whole', async () =>
 
 test('no barrier: budget 0 denies, the heartbeat keeps the others going', async () => {
   const takes = { is_unproven: true, is_unbeaten: false };
-  const [well] = await complaints([far], { names: ['mandated-barrier'], lasts_ms: LONG_MS, takes });
+  const [well] = await complaints([far], { links: ['barrier'], lasts_ms: LONG_MS, takes });
   expect(well).toEqual([]);
 });
 
 test('no heartbeat: what is too old is decided by a barrier', async () => {
   const takes = { is_unproven: false, is_unbeaten: true };
-  const [well] = await complaints([far], { names: ['mandated-heartbeat'], lasts_ms: LONG_MS, takes });
+  const [well] = await complaints([far], { links: ['heartbeat'], lasts_ms: LONG_MS, takes });
   expect(well).toEqual([]);
 });
 

@@ -7,13 +7,14 @@ import type { Fleet, Member } from './fleet.ts';
 export async function loseRevocation({ redis }: Fleet, member: Member): Promise<readonly string[]> {
   const mandate = await member.approve();
   await member.check(mandate, 'repo.push');
-  loseReplyOf(member, `"id":"${mandate}","operation":"revoke"`);
+  const isLost = loseReplyOf(member, `"id":"${mandate}","operation":"revoke"`);
   const first = await member.revoke(mandate, { nonce: 'n' });
   await member.network().heal();
   const again = await member.revoke(mandate, { nonce: 'n' });
   const { entries } = await readLog(redis);
   const isSame = JSON.stringify(again.body) === JSON.stringify(first.body);
   return [
+    ...(isLost() ? [] : ['no reply was lost']),
     ...expected(`the revocation of ${mandate}`, 1, entries.filter(isRevocationOf(mandate))),
     ...(first.outcome === 'ok' ? [] : [`${mandate}: ${String(first.body.detail)}`]),
     ...(first.outcome !== 'ok' || isSame ? [] : [`${mandate}: ${JSON.stringify([first.body, again.body])}`]),
@@ -29,7 +30,7 @@ const isRevocationOf =
 export async function loseReservation({ redis }: Fleet, member: Member): Promise<readonly string[]> {
   const mandate = await member.approve({ controls: { max_calls: 5 } });
   const question = { idempotency_key: 'key', parameters: { ref: 'main' } };
-  loseReplyOf(member, '"kind":"decided"');
+  const isLost = loseReplyOf(member, '"kind":"decided"');
   const first = await member.check(mandate, 'repo.push', question);
   await member.network().heal();
   const again = await member.check(mandate, 'repo.push', question);
@@ -38,6 +39,7 @@ export async function loseReservation({ redis }: Fleet, member: Member): Promise
   const decided = entries.filter(({ event }) => decisionOf(event)?.mandate === mandate);
   const charged = await chargedTo(member, mandate);
   return [
+    ...(isLost() ? [] : ['no reply was lost']),
     ...expected(`the decision about ${mandate}`, 1, decided),
     ...(charged === 1 ? [] : [`${mandate} was charged ${charged} times`]),
     ...(again.outcome === 'allow' ? [] : [`the same question again: ${again.outcome}`]),
@@ -62,8 +64,12 @@ async function chargedTo(member: Member, mandate: string): Promise<number> {
   return usage.max_calls.charged;
 }
 
-/** Of the next write that says this: it is done, and nobody is told. */
-function loseReplyOf(member: Member, text: string): void {
-  member.network().only('mandated-writer');
-  member.network().dropReply(1, (request) => request.includes(text));
+/** Of the next write that says this: it is done, and nobody is told. Answers whether that has happened. */
+function loseReplyOf(member: Member, text: string): () => boolean {
+  let is_lost = false;
+  member.networkOf('writer').dropReply(1, (request) => {
+    is_lost ||= request.includes(text);
+    return request.includes(text);
+  });
+  return () => is_lost;
 }

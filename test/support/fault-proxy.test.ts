@@ -300,7 +300,7 @@ describe('faults of connections that have named themselves', () => {
     const [tail, other] = [await connected(proxy), await connected(proxy)];
     tail.say('I am the tail.');
     await tail.hears('I am the tail.');
-    proxy.only('the tail');
+    expect(proxy.only('the tail')).toBe(1);
     proxy.blackhole('both');
     tail.say('a');
     other.say('b');
@@ -334,7 +334,7 @@ describe('faults of connections that have named themselves', () => {
   test('all others again after heal', async () => {
     const { proxy } = await started();
     const client = await connected(proxy);
-    proxy.only('nobody');
+    expect(proxy.only('nobody')).toBe(0);
     await proxy.heal();
     proxy.blackhole('to_server', { hold: true });
     client.say('a');

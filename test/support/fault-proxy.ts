@@ -43,9 +43,9 @@ export interface FaultProxy {
   readonly dropReply: (count?: number, matches?: (request: Buffer) => boolean) => void;
   /**
    * Until `heal` all faults concern only connections that have said one of these among the first that they said, as
-   * clients do that name themselves.
+   * clients do that name themselves. Answers how many of these there are now.
    */
-  readonly only: (...names: readonly [string, ...string[]]) => void;
+  readonly only: (...names: readonly [string, ...string[]]) => number;
   /** Ends all faults. */
   readonly heal: () => Promise<void>;
   /** For connections that are opened from now on. */
@@ -71,6 +71,10 @@ export async function createFaultProxy(options: FaultProxyOptions): Promise<Faul
   return {
     port,
     ...faultsOf(network),
+    only: (...only) => {
+      change(network, { only });
+      return [...connections].filter((each) => concerns(network, each)).length;
+    },
     cut: cutAll,
     refuse,
     heal: async () => {
@@ -90,7 +94,7 @@ export async function createFaultProxy(options: FaultProxyOptions): Promise<Faul
 /** Those that concern what passes. */
 function faultsOf(
   network: Network,
-): Pick<FaultProxy, 'blackhole' | 'delay' | 'slice' | 'dropReply' | 'only' | 'retarget'> {
+): Pick<FaultProxy, 'blackhole' | 'delay' | 'slice' | 'dropReply' | 'retarget'> {
   return {
     blackhole: (direction, { hold = false } = {}) => {
       const directions: Direction[] = direction === 'both' ? ['to_server', 'to_client'] : [direction];
@@ -99,7 +103,6 @@ function faultsOf(
     delay: (delay_ms) => change(network, { delay_ms }),
     slice: (slice_bytes) => change(network, { slice_bytes }),
     dropReply: (count = 1, matches = () => true) => change(network, { drops: { count, matches } }),
-    only: (...only) => change(network, { only }),
     retarget: (port) => change(network, { target: { ...network.target, port } }),
   };
 }
