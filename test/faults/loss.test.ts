@@ -73,7 +73,7 @@ describe('scripts that the server has forgotten', () => {
   });
 });
 
-test('a reply that is lost after its write ran', async () => {
+test('a reply that is lost after its write ran', { timeout: byLength(60_000, 300_000) }, async () => {
   for (let time = 0; time < byLength(4, 100); time += 1) {
     expect(await loseRevocation(fleet, well)).toEqual([]);
     expect(await loseReservation(fleet, well)).toEqual([]);

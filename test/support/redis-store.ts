@@ -14,14 +14,15 @@ export interface RedisStore {
   readonly outbox: string;
 }
 
-/** Throws with the reason why it would not start. */
+/** Throws with the reason why it would not start. `open`: of another build. */
 export async function openStore(
   { port }: { readonly port: number },
   options: Partial<RedisStoreOptions> = {},
+  open = openRedisStore,
 ): Promise<RedisStore> {
   const said: string[] = [];
   const outbox = options.outbox ?? mkdtempSync(join(tmpdir(), 'mandated-outbox-'));
-  const opened = await openRedisStore({
+  const opened = await open({
     redis: { port },
     tenant: 'acme',
     issuer: MANDATES,
