@@ -108,7 +108,7 @@ beside('an outbox whose disk fails takes no end, is never written again, and say
   const member = await startMember({ port });
   const [id, other] = [await approve(member), await approve(member)];
   await untilAllowed(member, id);
-  const failing = await failDisk(member.pid);
+  const broken = await failDisk(member.pid);
   const refused = await operate(member, id, { operation: 'revoke' });
   expect(refused).toMatchObject({ ok: false, refused: 'unavailable' });
   await until(
@@ -116,7 +116,7 @@ beside('an outbox whose disk fails takes no end, is never written again, and say
     ({ ok }) => !ok,
   );
   expect((await member.standing()).health).toMatchObject({ detail: expect.stringContaining('outbox') });
-  await failing.heal();
+  await broken.heal();
   await sleep(300);
   // What the disk said once about what it was given cannot be taken back.
   expect(await operate(member, other, { operation: 'revoke' })).toMatchObject({
@@ -134,10 +134,10 @@ beside('an outbox without room takes no end until there is room again', async ()
   const member = await startMember({ port: server.port });
   const [id, other] = [await approve(member), await approve(member)];
   await untilAllowed(member, id);
-  const failing = await failDisk(member.pid, { calls: ['pwrite64'], error: 'ENOSPC' });
+  const broken = await failDisk(member.pid, { calls: ['pwrite64'], error: 'ENOSPC' });
   const refused = await operate(member, id, { operation: 'revoke' });
   expect(refused).toMatchObject({ ok: false, refused: 'unavailable' });
-  await failing.heal();
+  await broken.heal();
   const revoked = async () => (await operate(member, other, { operation: 'revoke' })).ok;
   await until(revoked, (done) => done);
   const vigil = keepVigil([member], other);
