@@ -9,7 +9,7 @@ import { type DiskFault, failDisk } from '../support/disk.ts';
 import { createIssuer, startSidecar } from '../support/sidecar.ts';
 import { approve, operate, propose, recordOf } from './authority.ts';
 import { started } from './history.ts';
-import { openLocal } from './member.ts';
+import { BUILD, openLocal } from './member.ts';
 import { afterwards, beside, until } from './scope.ts';
 import { keepVigil, untilAllowed, untilAnswered } from './vigil.ts';
 
@@ -89,7 +89,7 @@ function killChildren(pid: number): void {
 describe.concurrent('a disk under the embedded engine', () => {
   beside('that says EIO to fdatasync: latched for good, and the file is never written again', async () => {
     const issuer = await createIssuer();
-    const sidecar = await startSidecar({ issuer });
+    const sidecar = await startSidecar({ issuer, root: BUILD });
     afterwards(sidecar.discard);
     const [record, other] = [await sidecar.mandate(), await sidecar.mandate()];
     const token = await sidecar.tokenFor(record);
@@ -112,7 +112,7 @@ describe.concurrent('a disk under the embedded engine', () => {
     expect((await ask(sidecar.control_port, { path: '/livez' })).status).toBe(503);
     expect(statSync(file).mtimeMs).toBe(before);
     await sidecar.stop('SIGKILL');
-    const next = await startSidecar({ issuer, folder: sidecar.folder });
+    const next = await startSidecar({ issuer, root: BUILD, folder: sidecar.folder });
     afterwards(next.stop);
     expect((await next.control('POST', `/v1/mandates/${String(other.id)}/revoke`, {})).status).toBe(200);
   });

@@ -10,6 +10,9 @@ import { type MemberApi, type MemberOptions, createMemberApi } from './member-ap
 import type { Asked, Told } from './member-process.ts';
 import { afterwards } from './scope.ts';
 
+/** Where the build is that is tested: `broken.test.ts` has each row run on one that is broken. */
+export const BUILD = process.env['FAULTS_BUILD'] ?? ROOT;
+
 /** Most of what it does before it serves is to read itself: the next one finds it read. */
 const COMPILED = { NODE_COMPILE_CACHE: join(ROOT, 'node_modules/.cache/mandated') };
 
@@ -50,11 +53,11 @@ export async function startMember(options: Starting): Promise<Member> {
 export async function tryMember(
   options: Starting,
 ): Promise<{ readonly member: Member; readonly refused: string }> {
-  const { port = 0, root = ROOT, outbox = freshFolder(), door = await doorTo(port), ...rest } = options;
+  const { port = 0, root = BUILD, outbox = freshFolder(), door = await doorTo(port), ...rest } = options;
   const child = fork(join(import.meta.dirname, 'member-process.ts'), [root], {
     detached: true,
     execArgv: [],
-    env: { ...process.env, ...(root === ROOT && COMPILED) },
+    env: { ...process.env, ...(BUILD === ROOT && COMPILED) },
     serialization: 'advanced',
   });
   const { call, ready } = calling(child);
@@ -101,7 +104,7 @@ export async function openLocal({
   readonly local: Api & { readonly outbox: string };
   readonly refused: string;
 }> {
-  const api = await createMemberApi(ROOT);
+  const api = await createMemberApi(BUILD);
   const refused = await api.open({ redis: { port }, ...rest, outbox });
   if (refused === '') afterwards(() => api.close().catch(() => undefined));
   return { local: { ...api, outbox }, refused };

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { JsonObject } from '../../src/core/json.ts';
 import { PUSH, ask, askEnvoyDoor } from '../support/ask.ts';
 import { ROOT, type Sidecar, type SidecarOptions, startSidecar } from '../support/sidecar.ts';
+import { BUILD } from './member.ts';
 import { afterwards } from './scope.ts';
 
 /** Most of what a sidecar does before it serves is to read itself: the next one finds it read. */
@@ -29,7 +30,8 @@ export async function serve(
     folder,
     store: `{ engine: redis, url: "${url}", tenant: acme, outbox: "${outbox}"${store} }`,
     extra: `budgets: { consequential_read: ${lease_ms}ms, consequential_write: ${lease_ms}ms }`,
-    env: COMPILED,
+    root: BUILD,
+    ...(BUILD === ROOT && { env: COMPILED }),
   });
   afterwards(sidecar.discard);
   return sidecar;

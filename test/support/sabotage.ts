@@ -188,11 +188,15 @@ export interface Build {
 
 /** A copy of the product with one breakage. */
 export function sabotaged(name: Sabotage): Build {
+  return brokenBuild(SABOTAGE[name]);
+}
+
+export function brokenBuild(edits: readonly Edit[]): Build {
   const root = mkdtempSync(join(tmpdir(), 'mandated-sabotage-'));
   cpSync(join(ROOT, 'src'), join(root, 'src'), { recursive: true });
   cpSync(join(ROOT, 'package.json'), join(root, 'package.json'));
   symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'));
-  for (const { file, find, replace } of SABOTAGE[name]) {
+  for (const { file, find, replace } of edits) {
     const text = readFileSync(join(root, file), 'utf8');
     writeFileSync(join(root, file), edited(text, { file, find, replace }));
   }
