@@ -25,7 +25,9 @@ export async function committed(result: Promise<WriteResult>): Promise<Committed
 export async function propose(member: Through, controls: JsonObject = {}): Promise<Proposal> {
   const [submission_id, at_ms] = [name('sub'), Date.now()];
   const entry = { ...ENTRY, delegation: { max_depth: 2, allowed_delegates: [{ sub: 'agent-1' }] } };
-  const intent = { goal: 'g', resources: [ENTRY.resource], expires_at: soon(HOUR_MS), controls };
+  const bounds = { resources: [ENTRY.resource], expires_at: soon(HOUR_MS), controls };
+  // What the sample policies permit a push for.
+  const intent = { goal: 'g', purpose: 'urn:example:purpose:release', ...bounds };
   const terms = { subject: ALICE, client_id: 'agent-1', client_issuer: ALICE.iss };
   const proposing = { kind: 'propose', submission_id, intent, authorization_details: [entry] } as const;
   const { proposal } = await committed(

@@ -137,10 +137,21 @@ export const BREAKAGES: Readonly<Record<string, Breakage>> = {
     row: ['outbox', 'intents are bounded'],
     shows: /4096/,
   },
-  'a new server is not looked at': {
-    edits: [{ file: `${REDIS}/guard.ts`, find: 'parts.link.run() === safety.run &&\n', replace: '' }],
+  'a new server is looked at only later': {
+    edits: [
+      {
+        file: `${REDIS}/engine.ts`,
+        find: 'await guard.watch();\n    const run = on.run();',
+        replace: 'const run = on.run();',
+      },
+      {
+        file: `${REDIS}/engine.ts`,
+        find: 'if (run === undefined || guard.safety().run !== run) return false;',
+        replace: 'if (run === undefined) return false;',
+      },
+    ],
     row: ['primary', 'is set unsafely is not served from'],
-    shows: /appendfsync everysec|did not come about/,
+    shows: /allow/,
   },
   'a replica that attaches is not looked at': {
     edits: [
@@ -251,5 +262,118 @@ export const BREAKAGES: Readonly<Record<string, Breakage>> = {
     ],
     row: ['outbox', 'an outbox whose disk fails'],
     shows: /did not come about|"ok":true|ok: true/,
+  },
+  'a reservation looks at nobody who is awaited': {
+    edits: [
+      {
+        file: `${REDIS}/lua/append.lua`,
+        find: "if #awaited > 0 then return { 'AWAITED', awaited } end",
+        replace: '',
+      },
+    ],
+    row: ['serving', 'does not charge a metered mandate'],
+    shows: /200,.*403,|to deeply equal \[ 403/s,
+  },
+  'a demoted primary is as good as one': {
+    edits: [
+      { file: READ, find: '#!lua\n', replace: '' },
+      { file: `${REDIS}/safety.ts`, find: "...(role === 'master' ? []", replace: "...(role !== '' ? []" },
+    ],
+    row: ['primary', 'that was demoted'],
+    shows: /did not come about|allow/,
+  },
+  'a log without its last entry is whole': {
+    edits: [
+      {
+        file: `${REDIS}/lua/cells.lua`,
+        find: "return last ~= nil and last[1] == seq .. '-0' and last[2][6] == eid",
+        replace: 'return true',
+      },
+    ],
+    row: ['vanished', 'left as it is.*DEL of the log'],
+    shows: /did not come about/,
+  },
+  'a hole is passed over': {
+    edits: [
+      {
+        file: `${REDIS}/lost.ts`,
+        find: 'if (entry?.seq !== last.seq + 1 || entry.prev !== (last.eid ?? entry.prev)) return hole(last);',
+        replace: 'if (entry === undefined) return hole(last);',
+      },
+    ],
+    row: ['vanished', 'an entry gone from the middle'],
+    shows: /ok: true \} to match object/,
+  },
+  'another log is taken for ours': {
+    edits: [
+      {
+        file: `${REDIS}/verify.ts`,
+        find: 'if (found.ok && known !== undefined && found.genesis !== known)',
+        replace: 'if (found.ok && false)',
+      },
+      {
+        file: RECOVERY,
+        find: "if (head.get('genesis') !== genesis) return 'another log was begun in its place';",
+        replace: '',
+      },
+    ],
+    row: ['vanished', 'began anew after FLUSHALL'],
+    shows: /ok: true \} to match object|expected ''/,
+  },
+  'an event of any kind is taken': {
+    edits: [
+      {
+        file: `${REDIS}/chain.ts`,
+        find: "if (typeof kind !== 'string' || !isKnownKind(kind)) return undefined;",
+        replace: "if (typeof kind !== 'string') return undefined;",
+      },
+    ],
+    row: ['refused-keys', 'a newer build has written'],
+    shows: /expected ''/,
+  },
+  'what is vouched for counts before what is said': {
+    edits: [
+      {
+        file: `${REDIS}/safety.ts`,
+        find: 'config?.get(name) ?? vouched.get(name)',
+        replace: 'vouched.get(name) ?? config?.get(name)',
+      },
+    ],
+    row: ['refused-settings', 'nobody vouches for what a server says otherwise'],
+    shows: /expected ''/,
+  },
+  'certificates are not verified': {
+    edits: [
+      {
+        file: `${REDIS}/link.ts`,
+        find: '    ...options,\n    protocol',
+        replace:
+          '    ...options,\n    ...(options.tls && { tls: { ...options.tls, rejectUnauthorized: false } }),\n    protocol',
+      },
+    ],
+    row: ['refused-address', 'is refused under another authority'],
+    shows: /expected ''/,
+  },
+  'trouble is not told of': {
+    edits: [
+      {
+        file: `${REDIS}/health.ts`,
+        find: 'return detail === undefined ? { ok: true }',
+        replace: 'return detail !== null ? { ok: true }',
+      },
+    ],
+    row: ['serving', 'whose store is emptied'],
+    shows: /did not come about/,
+  },
+  'an outbox is anybody`s': {
+    edits: [
+      {
+        file: 'src/mandates/sqlite/database.ts',
+        find: "expect(db, 'PRAGMA locking_mode = EXCLUSIVE', 'PRAGMA locking_mode', 'exclusive');",
+        replace: '',
+      },
+    ],
+    row: ['outbox', 'another process on the same outbox'],
+    shows: /expected ''/,
   },
 };

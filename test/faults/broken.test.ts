@@ -32,6 +32,10 @@ test.concurrent.each(byLength(short, all))(
   120_000,
 );
 
+test('every breakage fits the product as it is', () => {
+  for (const [, { edits }] of all) brokenBuild(edits).remove();
+});
+
 /** As it is run elsewhere, but on another build. */
 async function runRow(file: string, name: string, build: string): Promise<Ran> {
   const program = join(ROOT, 'node_modules/.bin/vitest');

@@ -94,8 +94,13 @@ describe.concurrent('a sidecar', () => {
     const { port } = place.server();
     const knowing = await startMember({ port, lease_ms: LEASE_MS });
     const forgetful = await startMember({ port, lease_ms: LEASE_MS });
-    const id = await approve(knowing, { max_calls: 100 });
-    const record = (await recordOf(knowing, id)) as unknown as JsonObject;
+    const [id, other] = [
+      await approve(knowing, { max_calls: 100 }),
+      await approve(knowing, { max_calls: 100 }),
+    ];
+    const [record, living] = (await Promise.all(
+      [id, other].map((each) => recordOf(knowing, each)),
+    )) as unknown as [JsonObject, JsonObject];
     await untilAnswered(forgetful, id, ({ effect }) => effect === 'allow');
     await place.forgetFromNow();
     forgetful.door.blackhole('both');
@@ -117,5 +122,7 @@ describe.concurrent('a sidecar', () => {
       async () => (await push(sidecar, token)).body.reason,
       (reason) => reason === 'mission_inactive',
     );
+    // It does charge what has not ended.
+    expect((await push(sidecar, await sidecar.tokenFor(living))).status).toBe(200);
   });
 });

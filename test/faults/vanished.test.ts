@@ -197,7 +197,6 @@ beside('a log that somebody began anew after FLUSHALL is not taken for the one t
   await server.call('FLUSHALL');
   const stranger = await openLocal({ port });
   expect(stranger.refused).toBe('');
-  await approve(stranger.local);
   const vigil = keepVigil([local], id);
   await sleep(1000);
   await vigil.stop();
