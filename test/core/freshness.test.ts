@@ -87,8 +87,8 @@ const ask: Step = {
   toString: () => 'ask',
 };
 
-/** The owner of the log answers a question that was asked before; the answer is on its way. */
-const answer: Step = {
+/** The owner of the log answers a question that was asked before, with so many entries at most; it is on its way. */
+const answer = (most: number): Step => ({
   check: () => true,
   run: (model, real) => {
     model.now += 1;
@@ -97,11 +97,11 @@ const answer: Step = {
     const { sent, position } = question;
     const own = position.seq === 0 ? GENESIS : real.log[position.seq - 1];
     if (own?.eid !== position.eid) return void real.answered.push({ kind: 'latched', latch: 'FORK' });
-    const missing = real.log.slice(position.seq);
+    const missing = real.log.slice(position.seq, position.seq + most);
     real.answered.push({ kind: 'proof', sent: at(sent), asked: position, head: headOf(real.log), missing });
   },
-  toString: () => 'answer',
-};
+  toString: () => `answer ${most}`,
+});
 
 /** An answer arrives, perhaps after one that was given later. */
 const arrive = (which: number): Step => ({
@@ -152,7 +152,7 @@ test('nothing is allowed that must have been seen to be revoked, whatever the or
     id.map(revoke),
     fc.tuple(fc.nat(6), fc.nat(4)).map(([from, count]) => deliver(from, count)),
     fc.constant(ask),
-    fc.constant(answer),
+    fc.constantFrom(1, 9).map(answer),
     fc.nat(3).map(arrive),
     fc.nat(2).map(failOver),
     fc
