@@ -170,9 +170,8 @@ function prove(
   if (head.epoch !== position.epoch) return { ...state, latch: 'EPOCH' };
   // The log is shorter than what was applied when the question left: it lost history.
   if (head.seq < asked.seq) return { ...state, latch: 'FORK' };
-  if (head.seq > position.seq) return state;
   const own = head.seq === position.seq ? position.eid : eidAt(head.seq);
-  // What was applied there is not known any more: the head may be of this history or of another.
+  // It was not applied yet, or so long ago that the head may be of this history or of another.
   if (own === undefined) return state;
   if (own !== head.eid) return { ...state, latch: 'FORK' };
   return isLater(sent, state.proven) ? { ...state, proven: sent } : state;
