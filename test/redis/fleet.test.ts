@@ -162,6 +162,28 @@ test('`mandated fleet` shows them, and an operator alone may see', async () => {
   expect(status).toBe(401);
 });
 
+test('what the view, the barrier and the fleet are like is told to Prometheus', async () => {
+  const answer = await fetch(`http://127.0.0.1:${cars[0].control_port}/metrics`);
+  const lines = (await answer.text()).split('\n').filter((line) => line.startsWith('mandated_'));
+  const value = (name: string): number =>
+    Number(
+      lines
+        .find((line) => line.startsWith(`${name} `))
+        ?.split(' ')
+        .at(-1),
+    );
+  expect(value('mandated_view_age_seconds')).toBeLessThan(5);
+  expect(value('mandated_store_epoch')).toBe(1);
+  expect(value('mandated_fleet_sidecars')).toBe(3);
+  expect(value('mandated_outbox_length')).toBe(0);
+  expect(value('mandated_store_unsafe')).toBe(0);
+  expect(value('mandated_tail_lag_entries')).toBeGreaterThanOrEqual(0);
+  expect(value('mandated_barrier_checks_total')).toBeGreaterThan(0);
+  expect(value('mandated_barrier_duration_seconds_count{outcome="ok"}')).toBeGreaterThan(0);
+  for (const latch of ['GAP', 'FORK', 'EPOCH', 'UNINITIALISED', 'corrupt', 'failed'])
+    expect(value(`mandated_replica_latched{latch="${latch}"}`)).toBe(0);
+});
+
 test('the fleet is known by all, with how far each has come', async () => {
   const { body } = await cars[0].control('GET', '/v1/fleet');
   const items = member(body, 'items') as readonly JsonObject[];
