@@ -40,7 +40,7 @@ test('every breakage fits the product as it is', () => {
 async function runRow(file: string, name: string, build: string): Promise<Ran> {
   const program = join(ROOT, 'node_modules/.bin/vitest');
   const report_file = join(build, 'report.json');
-  const only = ['run', '--project', 'wire', `test/faults/${file}.test.ts`, '-t', name];
+  const only = ['run', '--project', 'faults', `test/faults/${file}.test.ts`, '-t', name];
   const report_to = ['--reporter=json', `--outputFile=${report_file}`];
   const env = { ...process.env, FAULTS_BUILD: build };
   const child = spawn(program, [...only, ...report_to], { cwd: ROOT, env, stdio: 'ignore' });

@@ -20,10 +20,8 @@ const REUSED = { no: 0, fewer: LOST - 3, 'as many': LOST, more: LOST + 3 } as co
 const SHORT = new Set([
   'a disk that is put back to an older copy 1 no',
   'a disk that is put back to an older copy 1 as many',
-  'a disk that is put back to an older copy 3 fewer',
   'a disk that is put back to an older copy 3 more',
   'a replica that was cut off 3 more',
-  'a replica that was frozen 1 no',
 ]);
 const isShort = ({ loss, size, reused }: (typeof CASES)[number]): boolean =>
   SHORT.has(`${loss} ${size} ${reused}`);

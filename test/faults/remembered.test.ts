@@ -2,10 +2,11 @@
 import { DatabaseSync } from 'node:sqlite';
 import { join } from 'node:path';
 
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { approve, committed, operate, propose, recordOf } from './authority.ts';
 import { type Place, copiedDisk, started, untilSame } from './history.ts';
 import { type Member, type Starting, startMember } from './member.ts';
+import { beside, until } from './scope.ts';
 import { keepVigil, untilAllowed, untilAnswered, untilKept } from './vigil.ts';
 
 const starting = (place: Place, options: Starting = {}): Promise<Member> =>
@@ -19,28 +20,37 @@ async function lose(place: Place): Promise<void> {
 const epochOf = async (place: Place): Promise<number> =>
   Number(await place.server().call('HGET', '{acme}:head', 'epoch'));
 
-test('what was said again is lost again, and is said again: ends, suspensions, and with a new epoch each time', async () => {
-  const place = await copiedDisk();
-  const member = await starting(place);
-  const [ended, narrowed, untouched] = [await approve(member), await approve(member), await approve(member)];
-  await place.forgetFromNow();
-  await committed(operate(member, narrowed, { operation: 'shorten', expires_at: soon() }));
-  await committed(operate(member, ended, { operation: 'revoke' }));
-  for (const time of [1, 2, 3]) {
-    const epoch = await epochOf(place);
-    await lose(place);
-    await untilAllowed(member, untouched);
-    expect([time, (await recordOf(member, ended)).state]).toEqual([time, 'revoked']);
-    expect([time, (await recordOf(member, narrowed)).state]).toEqual([time, 'suspended']);
-    expect(await epochOf(place)).toBeGreaterThan(epoch);
-  }
-});
+beside(
+  'what was said again is lost again, and is said again: ends, suspensions, and with a new epoch each time',
+  async () => {
+    const place = await copiedDisk();
+    const member = await starting(place);
+    const [ended, narrowed, untouched] = [
+      await approve(member),
+      await approve(member),
+      await approve(member),
+    ];
+    await place.forgetFromNow();
+    await committed(operate(member, narrowed, { operation: 'shorten', expires_at: soon() }));
+    await committed(operate(member, ended, { operation: 'revoke' }));
+    for (const time of [1, 2, 3]) {
+      const epoch = await epochOf(place);
+      await lose(place);
+      await untilAllowed(member, untouched);
+      expect([time, (await recordOf(member, ended)).state]).toEqual([time, 'revoked']);
+      expect([time, (await recordOf(member, narrowed)).state]).toEqual([time, 'suspended']);
+      expect(await epochOf(place)).toBeGreaterThan(epoch);
+    }
+  },
+);
 
 const soon = (): string => new Date(Date.now() + 1_800_000).toISOString();
 
-test('an end whose entry has been trimmed since is said again', () => trimmed(false));
+beside('an end whose entry has been trimmed since is said again', () => trimmed(false));
 
-test('an end whose entry has been trimmed since is said again after a restart as well', () => trimmed(true));
+beside('an end whose entry has been trimmed since is said again after a restart as well', () =>
+  trimmed(true),
+);
 
 async function trimmed(is_restarted: boolean): Promise<void> {
   const place = await copiedDisk();
@@ -50,7 +60,7 @@ async function trimmed(is_restarted: boolean): Promise<void> {
   const { position } = await committed(operate(member, ended, { operation: 'revoke' }));
   for (let more = 0; more < 30; more += 1) await propose(member);
   const floor = async () => Number(await place.server().call('HGET', '{acme}:head', 'floor'));
-  await expect.poll(floor, { timeout: 5000 }).toBeGreaterThan(position.seq);
+  await until(floor, (seen) => seen > position.seq);
   await untilKept(member);
   if (is_restarted) await member.kill();
   await lose(place);
@@ -60,7 +70,7 @@ async function trimmed(is_restarted: boolean): Promise<void> {
   expect(await then.check(ended, 0)).toMatchObject({ effect: 'deny', why: 'revoked' });
 }
 
-test('what the others had ended before one began anew is remembered by that one as well', async () => {
+beside('what the others had ended before one began anew is remembered by that one as well', async () => {
   const place = await copiedDisk();
   const [first, second] = [
     await starting(place, { lease_ms: 1000 }),
@@ -85,23 +95,26 @@ test('what the others had ended before one began anew is remembered by that one 
   expect((await recordOf(first, other)).state).toBe('revoked');
 });
 
-test('an end that was acknowledged, and that only the intent remembers, is said again before anything is allowed', async () => {
-  const place = await copiedDisk();
-  const member = await starting(place);
-  const ended = await approve(member);
-  await untilAllowed(member, ended);
-  await place.forgetFromNow();
-  await committed(operate(member, ended, { operation: 'revoke' }));
-  await untilKept(member);
-  await member.kill();
-  asKilledJustAfterTheAnswer(member.outbox);
-  await lose(place);
-  const again = await starting(place, { outbox: member.outbox });
-  const vigil = keepVigil([again], ended);
-  await untilAnswered(again, ended, ({ why }) => why === 'revoked');
-  await vigil.stop();
-  expect(vigil.allowsAfter(0)).toEqual([]);
-});
+beside(
+  'an end that was acknowledged, and that only the intent remembers, is said again before anything is allowed',
+  async () => {
+    const place = await copiedDisk();
+    const member = await starting(place);
+    const ended = await approve(member);
+    await untilAllowed(member, ended);
+    await place.forgetFromNow();
+    await committed(operate(member, ended, { operation: 'revoke' }));
+    await untilKept(member);
+    await member.kill();
+    asKilledJustAfterTheAnswer(member.outbox);
+    await lose(place);
+    const again = await starting(place, { outbox: member.outbox });
+    const vigil = keepVigil([again], ended);
+    await untilAnswered(again, ended, ({ why }) => why === 'revoked');
+    await vigil.stop();
+    expect(vigil.allowsAfter(0)).toEqual([]);
+  },
+);
 
 /** The end that was applied is not on disk yet, and its intent still is, behind others that people have asked for. */
 function asKilledJustAfterTheAnswer(outbox: string): void {
@@ -134,34 +147,37 @@ function asKilledJustAfterTheAnswer(outbox: string): void {
   db.close();
 }
 
-test('a server that lost history without being another process is noticed before anything is allowed on it', async () => {
-  const primary = await started();
-  const { port } = primary;
-  const other = await started({ replica_of: primary });
-  await other.call('REPLICAOF', 'NO', 'ONE');
-  const [knowing, forgetful] = [await startMember({ port }), await startMember({ port })];
-  const ended = await approve(knowing);
-  await untilAllowed(forgetful, ended);
-  // The other has what there is until now; whoever operates it will serve from there for a while, and come back.
-  await other.call('REPLICAOF', '127.0.0.1', String(port));
-  await untilSame(primary, other);
-  await other.call('REPLICAOF', 'NO', 'ONE');
-  forgetful.door.blackhole('both');
-  await committed(operate(knowing, ended, { operation: 'revoke' }));
-  const vigil = keepVigil([knowing, forgetful], ended);
-  await primary.call('REPLICAOF', '127.0.0.1', String(other.port));
-  await untilSame(primary, other);
-  // Whoever remembers is held up on its way.
-  knowing.door.blackhole('both');
-  await forgetful.door.heal();
-  await primary.call('REPLICAOF', 'NO', 'ONE');
-  await untilAnswered(
-    forgetful,
-    ended,
-    ({ effect, why }) => effect === 'allow' || why.includes('say what they remember'),
-  );
-  await knowing.door.heal();
-  await untilAnswered(forgetful, ended, ({ why }) => why === 'revoked');
-  await vigil.stop();
-  expect(vigil.allowsAfter(0)).toEqual([]);
-});
+beside(
+  'a server that lost history without being another process is noticed before anything is allowed on it',
+  async () => {
+    const primary = await started();
+    const { port } = primary;
+    const other = await started({ replica_of: primary });
+    await other.call('REPLICAOF', 'NO', 'ONE');
+    const [knowing, forgetful] = [await startMember({ port }), await startMember({ port })];
+    const ended = await approve(knowing);
+    await untilAllowed(forgetful, ended);
+    // The other has what there is until now; whoever operates it will serve from there for a while, and come back.
+    await other.call('REPLICAOF', '127.0.0.1', String(port));
+    await untilSame(primary, other);
+    await other.call('REPLICAOF', 'NO', 'ONE');
+    forgetful.door.blackhole('both');
+    await committed(operate(knowing, ended, { operation: 'revoke' }));
+    const vigil = keepVigil([knowing, forgetful], ended);
+    await primary.call('REPLICAOF', '127.0.0.1', String(other.port));
+    await untilSame(primary, other);
+    // Whoever remembers is held up on its way.
+    knowing.door.blackhole('both');
+    await forgetful.door.heal();
+    await primary.call('REPLICAOF', 'NO', 'ONE');
+    await untilAnswered(
+      forgetful,
+      ended,
+      ({ effect, why }) => effect === 'allow' || why.includes('say what they remember'),
+    );
+    await knowing.door.heal();
+    await untilAnswered(forgetful, ended, ({ why }) => why === 'revoked');
+    await vigil.stop();
+    expect(vigil.allowsAfter(0)).toEqual([]);
+  },
+);

@@ -21,13 +21,14 @@ const PATIENCE_MS = 6000;
 export async function until<Seen>(
   look: () => Promise<Seen>,
   holds: (seen: Seen) => boolean,
+  patience_ms = PATIENCE_MS,
 ): Promise<number> {
   const began = performance.now();
   for (;;) {
     const seen = await look();
     const took = performance.now() - began;
     if (holds(seen)) return took;
-    if (took > PATIENCE_MS) throw new Error(`it did not come about: ${JSON.stringify(seen)}`);
+    if (took > patience_ms) throw new Error(`it did not come about: ${JSON.stringify(seen)}`);
     await sleep(5);
   }
 }

@@ -23,7 +23,7 @@ async function watched(): Promise<Watched> {
     await started({ replica_of: primary, config: CONFIG }),
     await started({ replica_of: primary, config: CONFIG }),
   ];
-  const sentinels = await startSentinels(3, primary, { replicas: 2 });
+  const sentinels = await startSentinels(3, primary, { replicas: 2, failover_timeout_ms: 1000 });
   afterwards(sentinels.stop);
   const addresses = sentinels.servers.map(({ port }) => `"127.0.0.1:${port}"`).join(', ');
   const store = `, sentinels: [${addresses}]`;
@@ -104,6 +104,7 @@ beside(
 async function untilPromoted(sentinels: Sentinels, before: RedisServer): Promise<number> {
   let port = before.port;
   const look = async () => (port = await sentinels.primaryPort());
-  await until(look, (seen) => seen !== before.port);
+  // Where they found no replica that was good enough they try again after twice their timeout.
+  await until(look, (seen) => seen !== before.port, 25_000);
   return port;
 }
