@@ -124,8 +124,7 @@ function heapUsed(): number {
 }
 
 test('every barrier is a call of its own: it fails', async () => {
-  const { root, remove } = sabotaged('every barrier is a call of its own');
-  onTestFinished(remove);
+  const root = sabotaged('every barrier is a call of its own');
   const broken = (await import(join(root, 'src/mandates/redis/store.ts'))) as { openRedisStore: Open };
   const { scripts, lasted_ms } = await crowd(await opened(broken.openRedisStore), 200);
   expect(scripts).toBeGreaterThan(scriptsFor(lasted_ms));

@@ -59,13 +59,12 @@ export async function startFleet(): Promise<Fleet> {
   const [history, members]: [Seen[], Promise<Member>[]] = [[], []];
   const join_fleet = async (name: string, options: MemberOptions): Promise<Member> => {
     const { clock, delay_ms, sabotage } = options;
-    const build = sabotage === undefined ? undefined : sabotaged(sabotage);
     const proxy = delay_ms === undefined ? undefined : await createFaultProxy({ target_port: redis.port });
     const sidecar = await startSidecar({
       ...sidecarOptions(join(folder, name), folder, proxy?.port ?? redis.port),
       issuer,
-      ...(build && { root: build.root }),
-      env: { ...(build === undefined && COMPILED), ...clock },
+      ...(sabotage && { root: sabotaged(sabotage) }),
+      env: { ...COMPILED, ...clock },
     });
     proxy?.delay(delay_ms!);
     const network = (): FaultProxy => {
@@ -87,7 +86,6 @@ export async function startFleet(): Promise<Fleet> {
       leave: async () => {
         await sidecar.stop('SIGTERM');
         await proxy?.close();
-        build?.remove();
       },
       ...createRecorder({ name, sidecar, token, history, has_own_clock: clock !== undefined }),
     };

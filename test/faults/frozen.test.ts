@@ -5,8 +5,8 @@ import type { Sabotage } from '../support/sabotage.ts';
 import { faultsOf, readLog } from './final.ts';
 import { type Fleet, type Member, startFleet } from './fleet.ts';
 import { byLength } from './length.ts';
-import type { Checked, Revoked } from './recorder.ts';
-import { type Fault, RECOVERY_MS, askedDuring, complaintsOf, watch } from './silence.ts';
+import type { Revoked } from './recorder.ts';
+import { type Fault, RECOVERY_MS, type Watched, askedDuring, complaintsOf, watch } from './silence.ts';
 
 const broken: readonly (readonly [Sabotage, RegExp])[] = [
   ['a heartbeat without an answer is a proof', /^too old: /],
@@ -17,7 +17,7 @@ const broken: readonly (readonly [Sabotage, RegExp])[] = [
 let fleet: Fleet;
 let member: Member;
 let fault: Fault;
-let checks: readonly (readonly Checked[])[];
+let watched: readonly Watched[];
 let revoked: Revoked;
 
 beforeAll(async () => {
@@ -35,15 +35,15 @@ beforeAll(async () => {
   const to = performance.now();
   fleet.redis.thaw();
   await sleep(RECOVERY_MS + 500);
-  checks = await Promise.all(watches.map((each) => each.stop()));
+  watched = await Promise.all(watches.map((each) => each.stop()));
   revoked = await revoking;
   fault = { from, to, is_unproven: true, is_unbeaten: true };
 }, 90_000);
 afterAll(() => fleet?.stop());
 
 test('budget 0 denies within its deadline, others after N, and all is well a second after', async () => {
-  expect(askedDuring(checks[0]!, fault)).toHaveLength(3);
-  expect(complaintsOf(checks[0]!, fault)).toEqual([]);
+  expect(askedDuring(watched[0]!, fault)).toHaveLength(3);
+  expect(complaintsOf(watched[0]!, fault)).toEqual([]);
 });
 
 test('what it has said of itself is true', async () => {
@@ -63,5 +63,5 @@ test('an end that was asked for meanwhile comes about', async () => {
 
 test.each(broken)('%s: it fails', (name, complaint) => {
   const index = 1 + broken.findIndex(([each]) => each === name);
-  expect(complaintsOf(checks[index]!, fault)).toContainEqual(expect.stringMatching(complaint));
+  expect(complaintsOf(watched[index]!, fault)).toContainEqual(expect.stringMatching(complaint));
 });

@@ -44,8 +44,8 @@ describe('scripts that the server has forgotten', () => {
     await sleep(byLength(1000, 10_000));
     const revoked = await Promise.all(members.map(async (each) => each.revoke(await members[0]!.approve())));
     await flushing.stop();
-    const checks = await Promise.all(watches.map((each) => each.stop()));
-    return checks.map((each, index) => [...each, revoked[index]!].map(toldBy));
+    const watched = await Promise.all(watches.map((each) => each.stop()));
+    return watched.map(({ checks }, index) => [...checks, revoked[index]!].map(toldBy));
   }
   const toldBy = ({ outcome, body }: Checked | Revoked) => `${outcome} ${String(body.detail ?? '')}`.trim();
 

@@ -1,4 +1,5 @@
 /** Rows about a store that says nothing, or not all: who must deny meanwhile, how soon, and when it must be over. */
+import { ask as get } from '../support/ask.ts';
 import type { Action } from './classes.ts';
 import { ACTIONS } from './classes.ts';
 import type { Member } from './fleet.ts';
@@ -7,27 +8,43 @@ import type { Checked } from './recorder.ts';
 
 /** Longest that a check waits for a proof (design/3, Barrier). */
 const BARRIER_MS = 250;
-/** For what is slow in a test and not in a sidecar. */
-const SLACK_MS = 750;
+/** What a check takes beside that, and a little more. */
+const SLACK_MS = 250;
 /** All must be well again so soon after the fault has ended. */
 export const RECOVERY_MS = 1000;
 const CHECKS_PER_S = 30;
+const PINGS_PER_S = 10;
+
+export interface Watched {
+  readonly checks: readonly Checked[];
+  /** The longest that the machine has kept an answer back that needs nothing of anybody. */
+  readonly lag_ms: number;
+}
 
 export interface Watch {
-  readonly stop: () => Promise<readonly Checked[]>;
+  readonly stop: () => Promise<Watched>;
 }
 
 /** Asks about one mandate that lives, for every class in turn. */
 export function watch(member: Member, mandate: string): Watch {
-  const seen: Checked[] = [];
+  const checks: Checked[] = [];
   const ask = async (turn: number) => {
-    seen.push(await member.check(mandate, ACTIONS[turn % ACTIONS.length]!));
+    checks.push(await member.check(mandate, ACTIONS[turn % ACTIONS.length]!));
   };
-  const load = startLoad({ per_second: CHECKS_PER_S, act: ask });
+  let lag_ms = 0;
+  const ping = async () => {
+    const began = performance.now();
+    await get(member.sidecar.control_port, { path: '/livez' });
+    lag_ms = Math.max(lag_ms, performance.now() - began);
+  };
+  const loads = [
+    startLoad({ per_second: CHECKS_PER_S, act: ask }),
+    startLoad({ per_second: PINGS_PER_S, act: ping }),
+  ];
   return {
     stop: async () => {
-      await load.stop();
-      return seen.toSorted((a, b) => a.began.mono_ms - b.began.mono_ms);
+      await Promise.all(loads.map((each) => each.stop()));
+      return { checks, lag_ms };
     },
   };
 }
@@ -43,13 +60,13 @@ export interface Fault {
 }
 
 /** What a member did that it may not; empty where all is as it must be. */
-export function complaintsOf(checks: readonly Checked[], fault: Fault): readonly string[] {
+export function complaintsOf({ checks, lag_ms }: Watched, fault: Fault): readonly string[] {
   return checks.flatMap((check) => {
     const [began, ended] = [check.began.mono_ms, check.began.mono_ms + check.lasted_ms];
-    if (began > fault.to + RECOVERY_MS) return outcomeIs('allow', check, fault, 'not back');
+    if (began > fault.to + RECOVERY_MS + lag_ms) return outcomeIs('allow', check, fault, 'not back');
     if (began <= fault.from || began >= fault.to) return [];
     // One that is answered after the fault says nothing of it, but that it took so long.
-    const is_slow = Math.min(ended, fault.to) - began > BARRIER_MS + SLACK_MS;
+    const is_slow = Math.min(ended, fault.to) - began > BARRIER_MS + SLACK_MS + lag_ms;
     const slow = is_slow ? [`slow: ${described(check, fault)}`] : [];
     return ended >= fault.to ? slow : [...slow, ...duringFault(check, fault)];
   });
@@ -78,7 +95,7 @@ function described({ budget_ms, outcome, began, lasted_ms, body }: Checked, faul
 }
 
 /** Whether each class was asked while it lasted: a row in which nothing was asked has shown nothing. */
-export function askedDuring(checks: readonly Checked[], { from, to }: Fault): readonly Action[] {
+export function askedDuring({ checks }: Watched, { from, to }: Fault): readonly Action[] {
   const during = checks.filter(({ began }) => began.mono_ms > from && began.mono_ms < to);
   return ACTIONS.filter((action) => during.some(({ action: each }) => each === action));
 }

@@ -2,10 +2,22 @@
  * Builds that are broken on purpose, each in one way: what a test of a fault must fail on, or it shows nothing. The
  * breakage stands here and is put into a copy of `src`.
  */
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { ROOT } from './sidecar.ts';
+
+/** Below this folder, so that they find its packages; not in `node_modules`, where no types are stripped. */
+const BUILDS = join(ROOT, '.tools/sabotage');
 
 /** `find` stands exactly once in the file. */
 export interface Edit {
@@ -181,26 +193,44 @@ function outcomeOf(`,
 
 export type Sabotage = keyof typeof SABOTAGE;
 
-export interface Build {
-  readonly root: string;
-  readonly remove: () => void;
+/** The folder of a copy of the product with one breakage. */
+export function sabotaged(name: Sabotage): string {
+  return brokenBuild(name, SABOTAGE[name]);
 }
 
-/** A copy of the product with one breakage. */
-export function sabotaged(name: Sabotage): Build {
-  return brokenBuild(SABOTAGE[name]);
-}
-
-export function brokenBuild(edits: readonly Edit[]): Build {
-  const root = mkdtempSync(join(tmpdir(), 'mandated-sabotage-'));
-  cpSync(join(ROOT, 'src'), join(root, 'src'), { recursive: true });
-  cpSync(join(ROOT, 'package.json'), join(root, 'package.json'));
-  symlinkSync(join(ROOT, 'node_modules'), join(root, 'node_modules'));
-  for (const { file, find, replace } of edits) {
-    const text = readFileSync(join(root, file), 'utf8');
-    writeFileSync(join(root, file), edited(text, { file, find, replace }));
+/**
+ * The folder of a copy of the product with these edits. It stays for as long as the product is what it was, so that the
+ * next run finds it, and what has been compiled of it.
+ */
+export function brokenBuild(name: string, edits: readonly Edit[]): string {
+  const texts = editedTexts(edits);
+  const hash = createHash('sha1');
+  for (const [file, text] of texts) hash.update(`${file}\n${text.length}\n${text}`);
+  const slug = name.replaceAll(/\W+/g, '-');
+  const root = join(BUILDS, `${slug}.${hash.digest('hex').slice(0, 16)}`);
+  if (existsSync(root)) return root;
+  mkdirSync(BUILDS, { recursive: true });
+  for (const earlier of readdirSync(BUILDS))
+    if (earlier.startsWith(`${slug}.`)) rmSync(join(BUILDS, earlier), { recursive: true, force: true });
+  const partial = mkdtempSync(join(BUILDS, '.partial-'));
+  for (const [file, text] of texts) {
+    mkdirSync(dirname(join(partial, file)), { recursive: true });
+    writeFileSync(join(partial, file), text);
   }
-  return { root, remove: () => rmSync(root, { recursive: true, force: true }) };
+  renameSync(partial, root);
+  return root;
+}
+
+/** By file: all that a build is made of. */
+function editedTexts(edits: readonly Edit[]): ReadonlyMap<string, string> {
+  const files = readdirSync(join(ROOT, 'src'), { recursive: true, withFileTypes: true })
+    .filter((each) => each.isFile())
+    .map((each) => relative(ROOT, join(each.parentPath, each.name)));
+  const texts = new Map(
+    ['package.json', ...files].map((file) => [file, readFileSync(join(ROOT, file), 'utf8')]),
+  );
+  for (const edit of edits) texts.set(edit.file, edited(texts.get(edit.file) ?? '', edit));
+  return texts;
 }
 
 /** What is to be broken must be there, and once: else the variant breaks nothing, or more than it says. */
