@@ -96,8 +96,10 @@ test('an hour ahead and an hour back: all is well within a second', async () => 
   const from = fleet.history.length;
   for (const offset of [HOUR_MS, -HOUR_MS, 0]) {
     clock.shift(offset);
-    await sleep(RECOVERY_MS);
-    for (const { outcome } of await askAll([well])) expect(outcome).toBe('allow');
+    const end = performance.now() + RECOVERY_MS;
+    const isWell = async () => (await askAll([well])).every(({ outcome }) => outcome === 'allow');
+    while (!(await isWell()) && performance.now() < end) await sleep(50);
+    expect(await isWell()).toBe(true);
   }
   expect((await faults(from))[0]).toEqual([]);
 });
