@@ -1,6 +1,7 @@
 /** What must be remembered, by whom, and for how long: cases in which history is lost more than once, or out of order. */
 import { DatabaseSync } from 'node:sqlite';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { expect } from 'vitest';
 import { approve, committed, operate, propose, recordOf } from './authority.ts';
@@ -68,6 +69,50 @@ async function trimmed(is_restarted: boolean): Promise<void> {
   await untilAllowed(then, untouched);
   expect((await recordOf(then, ended)).state).toBe('revoked');
   expect(await then.check(ended, 0)).toMatchObject({ effect: 'deny', why: 'revoked' });
+}
+
+beside(
+  'a sidecar starts that remembers a place that was lost, and no end that was, and the log went on',
+  async () => {
+    const { one, other, untouched, restart } = await twoOfWhichOneIsDown(async (writer) => {
+      await propose(writer);
+    });
+    for (let more = 0; more < 3; more += 1) await propose(one);
+    const again = await restart(other);
+    await untilAllowed(again, untouched);
+  },
+);
+
+beside(
+  'a sidecar starts that remembers an end that was said again by another, and the log went on',
+  async () => {
+    const { one, other, ended, untouched, restart } = await twoOfWhichOneIsDown(async (writer, id) => {
+      await committed(operate(writer, id, { operation: 'revoke' }));
+    });
+    for (let more = 0; more < 3; more += 1) await propose(one);
+    const again = await restart(other);
+    await untilAllowed(again, untouched);
+    expect((await recordOf(again, ended)).state).toBe('revoked');
+  },
+);
+
+/** What `act` writes is seen by both, and lost while the second is down. */
+async function twoOfWhichOneIsDown(act: (writer: Member, id: string) => Promise<void>) {
+  const place = await copiedDisk();
+  const options = { lease_ms: 1000 };
+  const [one, other] = [await starting(place, options), await starting(place, options)];
+  const [ended, untouched] = [await approve(one), await approve(one)];
+  await untilAllowed(other, untouched);
+  await place.forgetFromNow();
+  await act(one, ended);
+  // How far it has come is kept with a heartbeat.
+  await sleep(600);
+  await untilKept(other);
+  await other.kill();
+  await lose(place);
+  await untilAllowed(one, untouched);
+  const restart = ({ outbox }: Member) => starting(place, { ...options, outbox });
+  return { one, other, ended, untouched, restart };
 }
 
 beside('what the others had ended before one began anew is remembered by that one as well', async () => {

@@ -61,8 +61,8 @@ async function missing(
 }
 
 /** What the log has in the places of these entries, all from one server. */
-async function eidsAt(
-  entries: readonly LogEntry[],
+export async function eidsAt(
+  entries: readonly Pick<LogEntry, 'seq'>[],
   { link, keys }: Comparing,
 ): Promise<readonly (string | undefined)[] | undefined> {
   const run = link.run();

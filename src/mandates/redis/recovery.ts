@@ -6,7 +6,7 @@ import type { LogEntry, MandateEvent, Position } from '../../core/mandate/events
 import type { Party } from '../../core/mandate/record.ts';
 import type { Now } from '../../core/time.ts';
 import { fieldsOf } from './cells.ts';
-import { type Behind, type Comparing, entriesBetween, lostOf } from './lost.ts';
+import { type Behind, type Comparing, eidsAt, entriesBetween, lostOf } from './lost.ts';
 import { type Read, readReply } from './replies.ts';
 import type { AttemptParts } from './attempt.ts';
 import { unanchored } from './verify.ts';
@@ -63,11 +63,25 @@ export async function recover(position: Position, seen: Seen, parts: RecoveryPar
   const now_there = await look(undefined, parts);
   if (now_there.kind !== 'ok') return { ok: false, why: reasonOf(now_there) };
   const [first] = lost;
-  const common =
+  const before =
     first !== undefined && first.seq <= position.seq ? { seq: first.seq - 1, eid: first.prev } : position;
-  // What was trimmed is not asked for; and nobody knows what stood where only an older history is remembered.
-  const behind = common.seq < now_there.floor ? { seq: now_there.floor, eid: undefined } : common;
-  return begun(now_there, own.latch === 'GAP' ? { ...behind, eid: undefined } : behind, lost, parts);
+  const common = await lastCommon(before, now_there, parts);
+  if (common === undefined) return { ok: false, why: 'the log cannot be read' };
+  return begun(now_there, common, lost, parts);
+}
+
+/**
+ * Where the log goes on from what was applied here. Not every entry is remembered: the one before the first that was
+ * lost may be lost too, and then all that the log keeps may be new.
+ */
+async function lastCommon(
+  place: Pick<Position, 'seq' | 'eid'>,
+  { floor }: OkRead,
+  parts: RecoveryParts,
+): Promise<Behind | undefined> {
+  const there = await eidsAt([place], parts);
+  if (there === undefined) return undefined;
+  return place.seq > floor && there[0] === place.eid ? place : { seq: floor, eid: undefined };
 }
 
 /** Why this is not the log that the position is of, nor one that was trimmed as ours are. */
