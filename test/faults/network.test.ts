@@ -43,7 +43,7 @@ const rows: readonly Row[] = [
 
 /** Beyond the widest budget. */
 const LASTS_MS = byLength(2200, 10_000);
-const COMMITS_PER_S = 8;
+const COMMITS_PER_S = 5;
 
 let fleet: Fleet;
 let near: Member;
