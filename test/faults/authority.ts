@@ -1,4 +1,5 @@
 /** What people and agents do through a member, with everything filled in that a test does not care about. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Acknowledgement, WriteResult } from '../../src/check/ports.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import type { OperationDetails } from '../../src/core/mandate/commands.ts';
@@ -86,9 +87,13 @@ export async function spend(member: Through, mandate: string, versions = [1]): P
   return reserved!.outcome === 'refused' ? reserved!.reason : reserved!.outcome;
 }
 
-/** As the primary has it. */
+/** As the primary has it. The connection that reads may be back a moment after the one that proves. */
 export async function recordOf(member: Pick<Member, 'lineage'>, id: string): Promise<MandateRecord> {
-  const read = await member.lineage(id);
+  let read = await member.lineage(id);
+  for (let again = 0; again < 20 && !read.ok && read.refused === 'unavailable'; again += 1) {
+    await sleep(100);
+    read = await member.lineage(id);
+  }
   if (!read.ok) throw new Error(`${read.refused}: ${read.detail}`);
   const record = read.lineage?.at(-1);
   if (record === undefined) throw new Error(`there is no mandate ${id}`);

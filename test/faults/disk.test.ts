@@ -7,7 +7,7 @@ import { member as memberOf } from '../../src/core/json.ts';
 import { PUSH, ask, askEnvoyDoor } from '../support/ask.ts';
 import { type DiskFault, failDisk } from '../support/disk.ts';
 import { createIssuer, startSidecar } from '../support/sidecar.ts';
-import { approve, operate, propose, recordOf } from './authority.ts';
+import { approve, operate, recordOf } from './authority.ts';
 import { started } from './history.ts';
 import { BUILD, openLocal } from './member.ts';
 import { afterwards, beside, until } from './scope.ts';
@@ -42,7 +42,10 @@ describe.concurrent('a disk under Redis', () => {
       await untilAnswered(local, acknowledged, ({ why }) => why === 'revoked');
       // What was not acknowledged may have been done or not; it is one of the two.
       expect(['active', 'suspended']).toContain((await recordOf(local, id)).state);
-      expect((await local.standing()).health).toEqual({ ok: true });
+      await until(
+        () => local.standing(),
+        ({ health }) => health.ok,
+      );
     });
   }
 
@@ -76,7 +79,8 @@ describe.concurrent('a disk under Redis', () => {
       });
       await server.call('CONFIG', 'SET', 'maxmemory', '0');
       expect(await untilAllowed(local, id)).toBeLessThan(1000);
-      await propose(local);
+      const suspend = () => operate(local, id, { operation: 'suspend' });
+      expect(await until(suspend, ({ ok }) => ok)).toBeLessThan(1000);
     },
   );
 });
