@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { ACKNOWLEDGEMENTS } from '../check/ports.ts';
 import { canonicalJson } from '../core/json.ts';
 import type { OperateCommand, OperationDetails } from '../core/mandate/commands.ts';
-import { stopAfter } from '../core/mandate/life.ts';
+import { isEndingBy, stopAfter } from '../core/mandate/life.ts';
 import { type AskedOperation, OPERATIONS } from '../core/mandate/record.ts';
 import { type ById, type MandateApi, attributed, commit, submitted } from './api.ts';
 import {
@@ -64,7 +64,7 @@ function openOperation(scope: FastifyInstance, api: MandateApi, operation: Asked
       ...own
     } = readBody(schema, request.body);
     const { id: asked } = request.params;
-    const lineage = await api.access[ENDS.has(operation) ? 'ending' : 'mandate'](
+    const lineage = await api.access[isEndingBy(operation) ? 'ending' : 'mandate'](
       caller,
       asked,
       `mandate.${operation}`,
@@ -100,7 +100,5 @@ function openOperation(scope: FastifyInstance, api: MandateApi, operation: Asked
   });
 }
 
-/** Operations that are asked for again until the store has them. */
-const ENDS: ReadonlySet<AskedOperation> = new Set(['revoke', 'complete']);
 /** Operations that are approvals themselves. */
 const NEEDS_APPROVAL: ReadonlySet<AskedOperation> = new Set(['extend', 'amend']);

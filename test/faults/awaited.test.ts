@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect } from 'vitest';
-import { approve, committed, operate, recordOf } from './authority.ts';
+import { approve, committed, operate, recordOf } from '../support/authority.ts';
 import { type Place, copiedDisk } from './history.ts';
 import { byLength } from './length.ts';
 import { type Member, type Starting, freshFolder, startMember } from './member.ts';

@@ -45,8 +45,8 @@ export const BREAKAGES: Readonly<Record<string, Breakage>> = {
     edits: [
       {
         file: `${REDIS}/store.ts`,
-        find: 'if (awaited === 0) return undefined;',
-        replace: 'return undefined;',
+        find: 'return awaited.length === 0 ? undefined : awaiting(awaited);',
+        replace: 'return undefined && awaiting(awaited);',
       },
     ],
     row: ['awaited', 'comes first, and waits: its disk and the server name who remembers'],

@@ -7,7 +7,7 @@ import { member as memberOf } from '../../src/core/json.ts';
 import { PUSH, ask, askEnvoyDoor } from '../support/ask.ts';
 import { type DiskFault, failDisk } from '../support/disk.ts';
 import { createIssuer, startSidecar } from '../support/sidecar.ts';
-import { approve, operate, recordOf } from './authority.ts';
+import { approve, operate, recordOf } from '../support/authority.ts';
 import { started } from './history.ts';
 import { BUILD, openLocal } from './member.ts';
 import { afterwards, beside, until } from './scope.ts';

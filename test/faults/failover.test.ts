@@ -3,7 +3,7 @@
  * nothing that cannot be undone is allowed anywhere.
  */
 import { describe, expect, test } from 'vitest';
-import { approve, committed, derive, operate, propose, recordOf, spend } from './authority.ts';
+import { approve, committed, derive, operate, propose, recordOf, spend } from '../support/authority.ts';
 import { type Place, losses } from './history.ts';
 import { byLength } from './length.ts';
 import { type Member, startMember } from './member.ts';

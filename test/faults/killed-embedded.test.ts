@@ -1,20 +1,13 @@
 /** The embedded writer killed over and over: what it has acknowledged is there, and the chain verifies (long form). */
-import { spawn } from 'node:child_process';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openSqliteStore } from '../../src/mandates/sqlite/store.ts';
+import { type Acknowledged, writeAndKill } from '../support/killed-writer.ts';
 import { MANDATES } from '../support/records.ts';
 import { byLength } from './length.ts';
 import { freshFolder } from './member.ts';
 
 const ROUNDS = byLength(0, 500);
 const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
-
-interface Acknowledged {
-  readonly id: string;
-  readonly state: string;
-  readonly seq: number;
-}
 
 // The short form stands in test/store/sqlite.test.ts.
 test.skipIf(ROUNDS === 0)(
@@ -31,22 +24,6 @@ test.skipIf(ROUNDS === 0)(
   },
   30 * 60_000,
 );
-
-async function writeAndKill(path: string, after_ms: number): Promise<readonly Acknowledged[]> {
-  const script = join(import.meta.dirname, '../support/writer-loop.ts');
-  const child = spawn(process.execPath, [script, path], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let out = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    if (out === '') setTimeout(() => child.kill('SIGKILL'), after_ms);
-    out += chunk.toString();
-  });
-  await new Promise((resolve) => child.on('close', resolve));
-  const lines = out.split('\n').slice(0, -1);
-  return lines.flatMap((line) => {
-    const [id, state, seq] = line.split(' ');
-    return seq === undefined ? [] : [{ id: id!, state: state!, seq: Number(seq) }];
-  });
-}
 
 async function expectKept(path: string, acknowledged: readonly Acknowledged[]): Promise<void> {
   const opened = await openSqliteStore({

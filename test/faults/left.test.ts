@@ -1,7 +1,7 @@
 /** Sidecars that leave and come: who is awaited after history was lost, and who is not (design/3, Failover). */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { approve, committed, operate } from './authority.ts';
+import { approve, committed, operate } from '../support/authority.ts';
 import { copiedDisk, started } from './history.ts';
 import { startMember } from './member.ts';
 import { keepVigil, untilAllowed, untilAnswered } from './vigil.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { failDisk } from '../support/disk.ts';
-import { approve, operate, recordOf } from './authority.ts';
+import { approve, operate, recordOf } from '../support/authority.ts';
 import { started } from './history.ts';
 import { byLength } from './length.ts';
 import { startMember, tryMember } from './member.ts';

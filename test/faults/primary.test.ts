@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect } from 'vitest';
-import { approve, operate } from './authority.ts';
+import { approve, operate } from '../support/authority.ts';
 import { started, untilSame } from './history.ts';
 import { byLength } from './length.ts';
 import { startMember, tryMember } from './member.ts';

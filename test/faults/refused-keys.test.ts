@@ -1,7 +1,7 @@
 /** Keys that are not as this build has left them: nobody starts on them, whatever it remembers (design/3, bad input). */
 import { describe, expect } from 'vitest';
 import type { RedisServer } from '../support/redis.ts';
-import { approve, propose } from './authority.ts';
+import { approve, propose } from '../support/authority.ts';
 import { started } from './history.ts';
 import { openLocal, refusalOf } from './member.ts';
 import { beside, until } from './scope.ts';

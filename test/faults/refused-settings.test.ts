@@ -1,7 +1,7 @@
 /** How a server must be set for a sidecar to start on it (design/3, What must be checked at start). */
 import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { type RedisConfig, type RedisServer, startRedis } from '../support/redis.ts';
-import { approve, operate } from './authority.ts';
+import { approve, operate } from '../support/authority.ts';
 import { started } from './history.ts';
 import { openLocal, refusalOf } from './member.ts';
 import { beside } from './scope.ts';

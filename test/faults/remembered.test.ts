@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { expect } from 'vitest';
-import { approve, committed, operate, propose, recordOf } from './authority.ts';
+import { approve, committed, operate, propose, recordOf } from '../support/authority.ts';
 import { type Place, copiedDisk, started, untilSame } from './history.ts';
 import { type Member, type Starting, startMember } from './member.ts';
 import { beside, until } from './scope.ts';

@@ -3,7 +3,7 @@ import { describe, expect } from 'vitest';
 import { type JsonObject, member as memberOf } from '../../src/core/json.ts';
 import { ask } from '../support/ask.ts';
 import { createIssuer } from '../support/sidecar.ts';
-import { approve, operate, recordOf } from './authority.ts';
+import { approve, operate, recordOf } from '../support/authority.ts';
 import { copiedDisk, started } from './history.ts';
 import { startMember } from './member.ts';
 import { beside, until } from './scope.ts';

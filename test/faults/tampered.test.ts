@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect } from 'vitest';
 import type { RedisServer } from '../support/redis.ts';
-import { approve, committed, derive, operate } from './authority.ts';
+import { approve, committed, derive, operate } from '../support/authority.ts';
 import { started } from './history.ts';
 import { openLocal, startMember } from './member.ts';
 import { beside, until } from './scope.ts';

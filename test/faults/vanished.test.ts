@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect } from 'vitest';
 import { createFaultProxy } from '../support/fault-proxy.ts';
 import type { RedisServer } from '../support/redis.ts';
-import { approve, operate, propose } from './authority.ts';
+import { approve, operate, propose } from '../support/authority.ts';
 import { started } from './history.ts';
 import { openLocal } from './member.ts';
 import { afterwards, beside, until } from './scope.ts';

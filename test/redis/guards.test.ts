@@ -5,14 +5,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { MandateStore, WriteResult } from '../../src/check/ports.ts';
+import type { JsonObject } from '../../src/core/json.ts';
 import type { LogEntry } from '../../src/core/mandate/events.ts';
-import type { OperateCommand, ReserveCommand } from '../../src/core/mandate/commands.ts';
+import type { OperateCommand } from '../../src/core/mandate/commands.ts';
 import { type Outbox, openOutbox } from '../../src/mandates/outbox/outbox.ts';
 import { createIntents } from '../../src/mandates/redis/intents.ts';
 import { createKeeper } from '../../src/mandates/redis/keeper.ts';
+import { createRecovering } from '../../src/mandates/redis/recovering.ts';
 import { createSlots } from '../../src/mandates/slots.ts';
-import { commands, committed } from '../store/acceptance.ts';
-import { ENTRY, MANDATES, chain, revoked } from '../support/records.ts';
+import { approve, commands, decisionOf, reservation, soon } from '../support/authority.ts';
+import { MANDATES, chain, revoked } from '../support/records.ts';
 import { type RedisStore, openStore } from '../support/redis-store.ts';
 import { type RedisServer, startRedis } from '../support/redis.ts';
 
@@ -40,43 +42,12 @@ const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
 const find = (id: string, more: object = {}) =>
   store.prove({ budget_ms: 0, arrived: now(), ...more }).find({ id, issuer: MANDATES });
 
-async function begin(controls: object = {}): Promise<string> {
-  const expires_at = new Date(Date.now() + 3_600_000).toISOString();
-  const intent = { goal: 'g', resources: [ENTRY.resource], expires_at, controls };
-  const { proposal } = await committed(
-    store.write(commands().propose(undefined, [ENTRY], { intent }), 'applied'),
-  );
-  const approval = commands().approve(proposal!.submission_id, proposal!.proposal_hash);
-  return (await committed(store.write(approval, 'applied'))).mandate!.id;
-}
+const begin = (controls: JsonObject = {}): Promise<string> => approve(store, controls);
 
-function reserve(mandate: string): Promise<WriteResult> {
-  const settle_by = new Date(Date.now() + 60_000).toISOString();
-  const command: ReserveCommand = {
-    kind: 'reserve',
-    decision: {
-      decision_id: crypto.randomUUID(),
-      mandate,
-      check_point: 'tool',
-      door: 'native',
-      caller: { principal: 'p' },
-      action: { name: 'repo.push', class: 'irreversible_action' },
-      resource: ENTRY.resource,
-      binding: 'b',
-      charge: { calls: 1 },
-      decided_at: new Date().toISOString(),
-      settle_by,
-      status: 'decided',
-    },
-    versions: [1],
-    lease_ms: 0,
-    settle_by,
-    is_dry: false,
-    by: { iss: MANDATES, sub: 'p' },
-    at_ms: Date.now(),
-  };
-  return store.write(command, 'applied');
-}
+const reserve = (mandate: string): Promise<WriteResult> => {
+  const settle_by = soon(60_000);
+  return store.write(reservation(decisionOf(mandate, { settle_by }), { settle_by }), 'applied');
+};
 
 describe('while a sidecar is awaited that may remember more', () => {
   test('nothing that cannot be undone is decided or reserved, and a lease later it is', async () => {
@@ -211,8 +182,9 @@ test('a database that cannot be had is not another one', async () => {
   expect(await redis.call('EXISTS', '{elsewhere}:head')).toBe(0);
 });
 
+const position = { epoch: 1, seq: 2, eid: 'e' };
+
 describe('what is to be kept on disk', () => {
-  const position = { epoch: 1, seq: 2, eid: 'e' };
   const entries = chain([revoked('a', 2), revoked('b', 2)]);
 
   function keeperOf(answers: readonly boolean[]) {
@@ -223,6 +195,7 @@ describe('what is to be kept on disk', () => {
         kept.push(endings);
         return Promise.resolve(left.shift() ?? true);
       },
+      isBroken: () => left[0] === false && answers.length === 1,
     };
     const keeper = createKeeper({
       outbox: outbox as never,
@@ -246,6 +219,39 @@ describe('what is to be kept on disk', () => {
     expect(kept).toEqual([entries, entries]);
     expect(keeper.kept()).toMatchObject({ seq: 3 });
   });
+
+  test('nothing is kept for an outbox that failed for good, and nothing counts as kept', async () => {
+    const { keeper, kept } = keeperOf([false]);
+    keeper.applied(entries, position);
+    keeper.applied([], { ...position, seq: 3 });
+    await sleep(0);
+    expect(kept).toEqual([]);
+    expect(keeper.kept()).toBeUndefined();
+  });
+});
+
+test('a recovery that throws is complained of once, and tried again until it is through', async () => {
+  let latch: string | undefined = 'FORK';
+  const said: string[] = [];
+  let tries = 0;
+  const recovering = createRecovering({
+    view: { state: () => ({ position, latch }), recent: () => [], adopt: () => (latch = undefined) } as never,
+    signal: new AbortController().signal,
+    arrive: () => Promise.resolve(true),
+    recover: () => {
+      tries += 1;
+      if (tries < 4) throw new Error('not what was expected');
+      return Promise.resolve({ ok: true, head: position, lost: new Set<string>(), passed: [] });
+    },
+    onPassedOver: () => undefined,
+    onBegun: () => Promise.resolve(),
+    complain: (what) => said.push(what),
+  });
+  recovering.start();
+  await expect.poll(recovering.stuck).toBe('the recovery failed');
+  await recovering.ended();
+  expect(tries).toBe(4);
+  expect(said).toEqual(['the recovery failed', expect.stringContaining('began anew')]);
 });
 
 test('whoever joins a call that fails is told, and the next call is made', async () => {
@@ -257,4 +263,17 @@ test('whoever joins a call that fails is told, and the next call is made', async
   const [first, second] = [slots.ask(), slots.ask()];
   await expect(first).rejects.toThrow('broken');
   expect(await second).toBe(2);
+});
+
+test('keys that may end by themselves and cannot be looked for: refused, until somebody vouches for them', async () => {
+  await redis.call('ACL', 'SETUSER', 'blind', 'on', '>secret', '~*', '+@all', '-scan');
+  await redis.call('SET', 'of-somebody-else', '1', 'EX', '1000');
+  const credential = { port: redis.port, username: 'blind', password: 'secret' };
+  const blind = { redis: credential, tenant: 'blind' };
+  await expect(openStore(redis, blind)).rejects.toThrow('the store is not safe: TTL unknown');
+  const vouched = await openStore(redis, { ...blind, assume: ['TTL none'] });
+  expect(vouched.store.unsafe()).toEqual([]);
+  await vouched.store.close();
+  rmSync(vouched.outbox, { recursive: true });
+  await redis.call('DEL', 'of-somebody-else');
 });

@@ -3,12 +3,12 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { MandateStore } from '../../src/check/ports.ts';
 import type { Command, ReserveCommand } from '../../src/core/mandate/commands.ts';
 import type { Reserved, StoredDecision } from '../../src/core/mandate/stored-decision.ts';
+import { commands, committed, decisionOf, fresh, reservation, soon } from '../support/authority.ts';
 import { ALICE, ENTRY, MANDATES } from '../support/records.ts';
-import { type Opened, commands, committed, fresh } from './acceptance.ts';
+import type { Opened } from './acceptance.ts';
 
 const by = { iss: MANDATES, sub: 'operator' };
 const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
-const soon = (ms: number): string => new Date(Date.now() + ms).toISOString();
 
 export function useAcceptance(name: string, open: () => Promise<Opened>): void {
   describe(`the store contract, in use: ${name}`, () => {
@@ -38,38 +38,11 @@ export function useAcceptance(name: string, open: () => Promise<Opened>): void {
       return fact.lineage.at(-1)!;
     };
 
-    const decision = (mandate: string, more: Partial<StoredDecision> = {}): StoredDecision => ({
-      decision_id: fresh('dec'),
-      mandate,
-      check_point: 'tool',
-      door: 'native',
-      caller: { principal: 'p' },
-      action: { name: 'repo.push', class: 'irreversible_action' },
-      resource: ENTRY.resource,
-      binding: 'sha-256:b',
-      charge: { calls: 1 },
-      decided_at: soon(0),
-      settle_by: soon(60_000),
-      status: 'decided',
-      ...more,
-    });
     const reserve = async (
       mandate: string,
       more: Partial<StoredDecision> = {},
       rest: Partial<ReserveCommand> = {},
-    ): Promise<Reserved> => {
-      const { reserved } = await write({
-        kind: 'reserve',
-        decision: decision(mandate, more),
-        versions: [1],
-        lease_ms: 1000,
-        is_dry: false,
-        by: ALICE,
-        at_ms: Date.now(),
-        ...rest,
-      });
-      return reserved!;
-    };
+    ): Promise<Reserved> => (await write(reservation(decisionOf(mandate, more), rest))).reserved!;
     const said = (reserved: Reserved): string =>
       reserved.outcome === 'refused' ? reserved.reason : reserved.outcome;
     const idOf = (reserved: Reserved): string => {

@@ -8,6 +8,7 @@ import type { MandateFilter, MandateStore, Paging, WriteResult } from '../../src
 import { judge } from '../../src/core/freshness.ts';
 import type { Command } from '../../src/core/mandate/commands.ts';
 import type { AuthorityEntry, MandateState } from '../../src/core/mandate/record.ts';
+import { type Transition, commands, committed, fresh } from '../support/authority.ts';
 import { ALICE, ENTRY, MANDATES } from '../support/records.ts';
 
 export interface Opened {
@@ -17,75 +18,7 @@ export interface Opened {
   readonly discard: () => Promise<void>;
 }
 
-type Committed = Extract<WriteResult, { ok: true }>;
-
 const now = () => ({ wall_ms: Date.now(), mono_ms: performance.now() });
-const HOUR_MS = 3_600_000;
-const by = { iss: MANDATES, sub: 'operator' };
-let drawn = 0;
-export const fresh = (prefix: string): string =>
-  `${prefix}_${(drawn += 1)}_${Math.random().toString(36).slice(2)}`;
-
-type Transition = 'suspend' | 'resume' | 'revoke';
-
-/** Commands with everything filled in that a test does not care about. */
-export function commands(at_ms = Date.now()) {
-  return {
-    propose: (
-      submission_id = fresh('sub'),
-      entries: readonly AuthorityEntry[] = [ENTRY],
-      more: object = {},
-    ): Command => ({
-      kind: 'propose',
-      submission_id,
-      intent: { goal: 'g', resources: [ENTRY.resource], expires_at: new Date(at_ms + HOUR_MS).toISOString() },
-      authorization_details: entries,
-      subject: ALICE,
-      client_id: 'agent-1',
-      client_issuer: ALICE.iss,
-      by,
-      at_ms,
-      ...more,
-    }),
-    approve: (submission_id: string, proposal_hash: string, more: object = {}): Command => ({
-      kind: 'approve',
-      submission_id,
-      proposal_hash,
-      mandate_id: fresh('msn'),
-      approval_event_id: fresh('ape'),
-      policy_version: 'v1',
-      by,
-      at_ms,
-      ...more,
-    }),
-    derive: (parent: string, more: object): Command => ({
-      kind: 'derive',
-      parent,
-      mandate_id: fresh('msn'),
-      client_id: 'agent-1',
-      authorization_details: [{ ...ENTRY, ...more }],
-      policy_version: 'v1',
-      by,
-      at_ms,
-    }),
-    operate: (operation: Transition, id: string, more: object = {}): Command => ({
-      kind: 'operate',
-      details: { operation },
-      id,
-      may_resume: true,
-      fingerprint: operation,
-      by,
-      at_ms,
-      ...more,
-    }),
-  };
-}
-
-export async function committed(result: Promise<WriteResult>): Promise<Committed> {
-  const settled = await result;
-  if (!settled.ok) throw new Error(`${settled.refused}: ${settled.detail}`);
-  return settled;
-}
 
 export function acceptance(name: string, open: () => Promise<Opened>): void {
   describe(`the store contract: ${name}`, () => {

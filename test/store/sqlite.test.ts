@@ -1,5 +1,4 @@
 /** The embedded engine: the contract, and what only a file on one machine can suffer. */
-import { spawn } from 'node:child_process';
 import {
   chmodSync,
   cpSync,
@@ -16,6 +15,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
 import { isSafeSqlite, openDatabase } from '../../src/mandates/sqlite/database.ts';
 import { type OpenedStore, openSqliteStore } from '../../src/mandates/sqlite/store.ts';
+import { type Acknowledged, writeAndKill } from '../support/killed-writer.ts';
 import { MANDATES } from '../support/records.ts';
 import { type Opened, acceptance } from './acceptance.ts';
 import { useAcceptance } from './acceptance-use.ts';
@@ -47,27 +47,10 @@ async function openKept(path: string): Promise<Opened> {
 acceptance('sqlite', () => openKept(folder()));
 useAcceptance('sqlite', () => openKept(folder()));
 
-/** Runs the writer loop in a process of its own, and kills it in the middle. Returns what it had acknowledged. */
-async function writeAndKill(path: string, after_ms: number): Promise<readonly string[]> {
-  const script = join(import.meta.dirname, '../support/writer-loop.ts');
-  const child = spawn(process.execPath, [script, path], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let out = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    if (out === '') setTimeout(() => child.kill('SIGKILL'), after_ms);
-    out += chunk.toString();
-  });
-  await new Promise((resolve) => child.on('close', resolve));
-  // The last line may be cut; a cut line was not yet an answer.
-  return out
-    .split('\n')
-    .slice(0, -1)
-    .filter((line) => line !== 'ready');
-}
-
 describe('kill -9', () => {
   test('at any moment loses nothing that was acknowledged, and the chain verifies', async () => {
     const path = folder();
-    const acknowledged: string[] = [];
+    const acknowledged: Acknowledged[] = [];
     // A busy machine acknowledges less in a round.
     for (let round = 0; round < 12 || acknowledged.length < 100; round += 1) {
       acknowledged.push(...(await writeAndKill(path, 5 + Math.random() * 60)));
@@ -75,9 +58,8 @@ describe('kill -9', () => {
     const { store, discard } = await openKept(path);
     const proof = await store.barrier();
     const head = 'position' in proof ? proof.position.seq : 0;
-    for (const line of acknowledged) {
-      const [id, state, seq] = line.split(' ') as [string, string, string];
-      expect(Number(seq)).toBeLessThanOrEqual(head);
+    for (const { id, state, seq } of acknowledged) {
+      expect(seq).toBeLessThanOrEqual(head);
       const read = await store.lineage(id);
       expect(read.ok && read.lineage?.at(-1)?.history.map((item) => item.state)).toContain(state);
     }

@@ -184,6 +184,12 @@ export const TRANSITIONS: Readonly<Record<AskedOperation, Transition>> = {
   revoke: { from: LIVING, to: 'revoked', repeatable: true, needs_version: false, narrows: false },
 };
 
+/** True of an operation after which there is no other. */
+export function isEndingBy(operation: AskedOperation): boolean {
+  const { to } = TRANSITIONS[operation];
+  return to !== undefined && isTerminal(to);
+}
+
 /** What must be done after an operation, for the whole mandate. */
 export function stopAfter(operation: AskedOperation, state: MandateState, revocation?: Revocation): Stop {
   const stop = stopFor(state, revocation);

@@ -1,6 +1,7 @@
 /** How far a write has come when it is answered: applied, durable, or enforced (design/3, Write). */
 import type { MandateStore, WriteResult } from '../../check/ports.ts';
 import type { Command, OperateCommand } from '../../core/mandate/commands.ts';
+import { isEndingBy } from '../../core/mandate/life.ts';
 import { type Now, formatTime } from '../../core/time.ts';
 import type { Fleet } from './fleet.ts';
 import type { Guard } from './guard.ts';
@@ -42,5 +43,5 @@ export function createAcknowledging(parts: AcknowledgingParts): Pick<MandateStor
 }
 
 function isEnd(command: Command): command is OperateCommand {
-  return command.kind === 'operate' && ['revoke', 'complete'].includes(command.details.operation);
+  return command.kind === 'operate' && isEndingBy(command.details.operation);
 }

@@ -16,6 +16,7 @@ import {
 import { type Cell, type CellName, CorruptCell, readCell } from './cells.ts';
 import { linked } from './chain.ts';
 import { foldAll } from './effects.ts';
+import { awaiting } from './fleet.ts';
 import type { Link, Reply } from './link.ts';
 import { type Known, nameOf } from './reading.ts';
 
@@ -110,10 +111,9 @@ export class Attempt {
   }
 
   /** What cannot be undone waits for all who may remember more of it; the rest need not. */
-  #hold({ length }: readonly string[]): void {
-    const detail = `${length} sidecars have yet to say what they remember of the server before`;
+  #hold(awaited: readonly string[]): void {
     for (const job of this.#jobs.filter(needsFleet))
-      job.settle({ outcome: refusal(detail), is_confirmed: false });
+      job.settle({ outcome: refusal(awaiting(awaited)), is_confirmed: false });
     this.#jobs = this.#jobs.filter((job) => !needsFleet(job));
   }
 

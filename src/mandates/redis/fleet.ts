@@ -160,6 +160,11 @@ export function createFleet({ keys, link, now, id, lease_ms }: FleetParts): Flee
   };
 }
 
+/** Why what cannot be undone is not: for people. */
+export function awaiting({ length }: readonly string[]): string {
+  return `${length} sidecars have yet to say what they remember of the server before`;
+}
+
 /** A row that cannot be read is of a build that is not known: it has reached nothing. */
 function parseRow(text: string): Row | undefined {
   try {

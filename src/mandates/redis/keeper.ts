@@ -49,6 +49,8 @@ export function createKeeper({ outbox, run, genesis, fleet, onKept, complain }: 
   return {
     applied: (entries, position) => {
       last = position;
+      // Nothing is decided any more; what can never be kept would only pile up.
+      if (outbox.isBroken()) return;
       const endings = entries.filter(({ event }) => isEnding(event));
       owed = [...owed, ...endings];
       if (owed.length === 0) kept = position;

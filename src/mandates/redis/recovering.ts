@@ -20,10 +20,11 @@ export interface RecoveringParts {
   /** Told of entries that the view passes over. */
   readonly onPassedOver: (entries: readonly LogEntry[], upto: Position) => void;
   readonly onBegun: () => Promise<void>;
-  readonly complain: (what: string) => void;
+  readonly complain: (what: string, error?: unknown) => void;
 }
 
 const RETRY_MS = 100;
+const FAILED = 'the recovery failed';
 
 export function createRecovering(parts: RecoveringParts): Recovering {
   const { view, signal, complain } = parts;
@@ -48,7 +49,12 @@ export function createRecovering(parts: RecoveringParts): Recovering {
     for (let { latch } = view.state(); latch !== undefined; { latch } = view.state()) {
       // What does not verify needs a person.
       if (latch === 'corrupt' || signal.aborted) break;
-      if (!(await attempt(latch))) await pause(RETRY_MS, signal);
+      const isBack = await attempt(latch).catch((error: unknown) => {
+        if (stuck !== FAILED) complain(FAILED, error);
+        stuck = FAILED;
+        return false;
+      });
+      if (!isBack) await pause(RETRY_MS, signal);
     }
     running = undefined;
   };

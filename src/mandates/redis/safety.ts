@@ -20,8 +20,8 @@ export interface ServerFacts {
   readonly info: ReadonlyMap<string, string>;
   /** CONFIG, by parameter; undefined where it is blocked. */
   readonly config: ReadonlyMap<string, string> | undefined;
-  /** Keys of authority that would end by themselves. */
-  readonly mortal: readonly string[];
+  /** Keys of authority that would end by themselves; undefined where they cannot be looked for. */
+  readonly mortal: readonly string[] | undefined;
 }
 
 const OLDEST = [7, 0];
@@ -56,7 +56,8 @@ export function judgeSafety({ info, config, mortal }: ServerFacts, assume: reado
       return actual === wanted ? [] : [`${name} ${actual ?? 'unknown'}`];
     }),
     ...(info.get('aof_last_write_status') === 'err' ? ['aof_last_write_status err'] : []),
-    ...mortal.map((key) => `a TTL on ${key}`),
+    ...(mortal ?? []).map((key) => `a TTL on ${key}`),
+    ...(mortal === undefined && vouched.get('TTL') !== 'none' ? ['TTL unknown'] : []),
     ...(replicas === 0 ? [] : replication(needed, setting)),
   ];
   return {
@@ -121,13 +122,14 @@ function hasMortals(info: ReadonlyMap<string, string>): boolean {
 /** Enough to say what is wrong. */
 const MOST_MORTALS = 3;
 
-async function mortalKeys(link: Link, prefix: string): Promise<readonly string[]> {
+async function mortalKeys(link: Link, prefix: string): Promise<readonly string[] | undefined> {
   const mortal: string[] = [];
   for (let cursor = '0'; ;) {
     const page = await link.call('SCAN', cursor, 'MATCH', `${prefix}*`, 'COUNT', 1000);
-    if (!page.ok) return mortal;
+    if (!page.ok) return undefined;
     const [next, keys] = page.value as readonly [string, readonly string[]];
     const lives = await Promise.all(keys.map((key) => link.call('PTTL', key)));
+    if (!lives.every(({ ok }) => ok)) return undefined;
     mortal.push(...keys.filter((_, index) => isMortal(lives[index]!)));
     if (next === '0' || mortal.length >= MOST_MORTALS) return mortal.slice(0, MOST_MORTALS);
     cursor = next;

@@ -6,6 +6,7 @@ import type { MandateStore, StoreFigures } from '../../check/ports.ts';
 import { elapsed } from '../../core/time.ts';
 import { createAcknowledging } from './acknowledging.ts';
 import { type Engine, createEngine } from './engine.ts';
+import { awaiting } from './fleet.ts';
 import { type Standing, stand } from './open.ts';
 import type { RedisStoreOptions } from './options.ts';
 import { OUTBOX_FAILED } from './health.ts';
@@ -50,9 +51,8 @@ function storeOf(engine: Engine, standing: Standing, options: RedisStoreOptions)
   const reads = createReads({ link: links.reader, keys });
   const trouble = (): string | undefined => (outbox.isBroken() ? OUTBOX_FAILED : guard.trouble());
   const reserve = (roster: readonly string[]): string | undefined => {
-    const awaited = fleet.awaited(roster).length;
-    if (awaited === 0) return undefined;
-    return `${awaited} sidecars have yet to say what they remember of the server before`;
+    const awaited = fleet.awaited(roster);
+    return awaited.length === 0 ? undefined : awaiting(awaited);
   };
   return {
     ...createProving({ view, sync, now, issuer, trouble, reserve }),
@@ -97,12 +97,15 @@ async function watch(
   { guard, links, keys }: Standing,
   options: RedisStoreOptions,
 ): Promise<void> {
-  while (!stopping.signal.aborted) {
+  const look = async (): Promise<void> => {
     await guard.watch();
     await fleet.sweep();
     await intents.retry();
     const { position, latch } = view.state();
     if (latch === undefined && position !== undefined) await trim(links.reader, keys, position, options);
+  };
+  while (!stopping.signal.aborted) {
+    await look().catch((error: unknown) => options.complain('the store could not be looked after', error));
     await pause(WATCH_MS, stopping.signal);
   }
 }
