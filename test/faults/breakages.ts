@@ -252,6 +252,23 @@ export const BREAKAGES: Readonly<Record<string, Breakage>> = {
     row: ['disk', 'under the embedded engine.*that says EIO'],
     shows: /503|403|state_unavailable/,
   },
+  'the embedded writer answers before it commits': {
+    edits: [
+      {
+        file: 'src/mandates/sqlite/writer.ts',
+        find: "db.exec('BEGIN IMMEDIATE');",
+        replace: "if (!db.isTransaction) db.exec('BEGIN IMMEDIATE');",
+      },
+      {
+        file: 'src/mandates/sqlite/writer.ts',
+        find: "db.exec('COMMIT');",
+        replace: "setTimeout(() => void (db.isTransaction && db.exec('COMMIT')), 30);",
+      },
+    ],
+    row: ['killed-embedded', 'kill -9'],
+    shows: /to deeply equal \[ .*, true, true \]/,
+    is_short: true,
+  },
   'an error of the outbox`s disk is forgotten': {
     edits: [
       {

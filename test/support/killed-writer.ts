@@ -1,6 +1,7 @@
 /** The writer loop in a process of its own, killed in the middle. */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { ROOT } from './sidecar.ts';
 
 /** What was acknowledged of one mandate. */
 export interface Acknowledged {
@@ -10,9 +11,13 @@ export interface Acknowledged {
 }
 
 /** `after_ms`: counted from when it is ready to write. */
-export async function writeAndKill(path: string, after_ms: number): Promise<readonly Acknowledged[]> {
+export async function writeAndKill(
+  path: string,
+  after_ms: number,
+  build = ROOT,
+): Promise<readonly Acknowledged[]> {
   const script = join(import.meta.dirname, 'writer-loop.ts');
-  const child = spawn(process.execPath, [script, path], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [script, path, build], { stdio: ['ignore', 'pipe', 'inherit'] });
   let out = '';
   child.stdout.on('data', (chunk: Buffer) => {
     if (out === '') setTimeout(() => child.kill('SIGKILL'), after_ms);
