@@ -16,6 +16,16 @@ const RECOVERY = `${REDIS}/recovery.ts`;
 const READ = `${REDIS}/lua/read.lua`;
 const ALLOWED = /effect.*(allow|to match object \{ effect: 'deny')/s;
 
+const REFUSED_IS_DONE: Edit = {
+  file: `${REDIS}/attempt.ts`,
+  find: 'if (!reply.ok) return this.#refuse(reply.why);',
+  replace: `if (!reply.ok) {
+        const drafts = ready.flatMap(({ prepared }) => prepared.effects.drafts);
+        const last = linked(drafts, position.epoch, position.seq + 1, position.eid).at(-1) ?? position;
+        return this.#settle(ready, ['OK', position.seq + 1, position.eid, position.epoch, last.seq, last.eid]);
+      }`,
+};
+
 export const BREAKAGES: Readonly<Record<string, Breakage>> = {
   'a heal does not replay the outbox': {
     edits: [
@@ -251,6 +261,17 @@ export const BREAKAGES: Readonly<Record<string, Breakage>> = {
     ],
     row: ['disk', 'under the embedded engine.*that says EIO'],
     shows: /503|403|state_unavailable/,
+  },
+  'what a disk under Redis refuses was done': {
+    edits: [REFUSED_IS_DONE],
+    row: ['disk', 'a disk under Redis.*EIO'],
+    shows: /to match object \{ ok: false/,
+  },
+  'what a full disk under Redis refuses was done': {
+    edits: [REFUSED_IS_DONE],
+    row: ['disk', 'a disk under Redis.*no room'],
+    shows: /to match object \{ ok: false/,
+    is_short: true,
   },
   'the embedded writer answers before it commits': {
     edits: [
