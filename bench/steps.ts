@@ -12,8 +12,9 @@ import { classify } from '../src/core/action.ts';
 import { decide } from '../src/core/decide.ts';
 import { parseMissionReference } from '../src/core/reference.ts';
 import type { HttpRequest } from '../src/core/request.ts';
+import { createProofMemory } from '../src/credentials/replay.ts';
 import { createCredentials } from '../src/credentials/credentials.ts';
-import { fixedKeys, readKeySet } from '../src/credentials/keys.ts';
+import { createFileKeys, readKeySet } from '../src/credentials/keys.ts';
 import { sha256 } from '../src/digest.ts';
 import { loadPolicies } from '../src/engines/load.ts';
 import { allowHeaders } from '../src/http/identity.ts';
@@ -106,10 +107,24 @@ async function build(policies: string, folder: string) {
     audiences: [GIT],
     algorithms: ['ES256'],
     token_types: ['at+jwt'],
-    keys: fixedKeys(keySet.keySet),
+    keys: createFileKeys({
+      first: keySet.keySet,
+      read: () => Promise.resolve(keySet.keySet.text),
+      now,
+      complain,
+    }),
+    introspection: undefined,
+    dpop: 'off' as const,
+    nonces: undefined,
+    is_mtls_checked: false,
+    max_actor_depth: 4,
   };
   const parts = {
-    credentials: createCredentials({ issuers: new Map([[AS, tokenIssuer]]), clock_tolerance_s: 5 }),
+    credentials: createCredentials({
+      issuers: new Map([[AS, tokenIssuer]]),
+      clock_tolerance_s: 5,
+      proofs: createProofMemory(),
+    }),
     mandates: store,
     issuer: MANDATES,
     policies: { current: () => loaded.set },
@@ -119,6 +134,8 @@ async function build(policies: string, folder: string) {
       permit_validity_ms: 1000,
       clock_tolerance_ms: 5000,
       settle_within_ms: 60_000,
+      are_actors_required: false,
+      require_proof: new Map(),
       realms: new Map([[AS, 'corp']]),
     },
     deadline_ms: 150,
@@ -133,7 +150,7 @@ async function build(policies: string, folder: string) {
     door: 'envoy',
     check_point: 'request',
     arrived: now(),
-    presented: { kind: 'bearer', token },
+    presented: { kind: 'token', scheme: 'bearer', token, beside: {} },
     selected: parseMissionReference([]),
     is_vouched: false,
     method: 'GET',

@@ -11,21 +11,21 @@ import type { ActionTable } from './core/action-table.ts';
 import type { Settings } from './core/facts.ts';
 import type { PolicySet } from './core/policy.ts';
 import type { Now } from './core/time.ts';
-import type { TokenIssuer } from './credentials/access-token.ts';
 import { createCredentials } from './credentials/credentials.ts';
-import { type Keys, fixedKeys, readKeySet } from './credentials/keys.ts';
-import { createRemoteKeys } from './credentials/remote-keys.ts';
+import { createProofMemory } from './credentials/replay.ts';
 import { sha256 } from './digest.ts';
 import { type LoadedControl, loadControl } from './engines/control.ts';
 import { loadPolicies } from './engines/load.ts';
 import { createAccess } from './http/access.ts';
 import { createCheckListener } from './http/check-listener.ts';
 import { createControlListener } from './http/control-listener.ts';
+import type { Schemes } from './http/problem.ts';
 import { createIds } from './ids.ts';
 import { openRedisStore } from './mandates/redis/store.ts';
 import { openSqliteStore } from './mandates/sqlite/store.ts';
 import { readOperatorToken } from './operator-token.ts';
-import { ConfigurationError, readBounded } from './reading.ts';
+import { closeIssuers, openIssuers, troubleOf } from './issuers.ts';
+import { ConfigurationError } from './reading.ts';
 import { redisOptions } from './redis-options.ts';
 
 export interface AppParts {
@@ -48,14 +48,16 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
   const { now, complain, version } = parts;
   const { table, text: actions_text } = actionsOf(config);
   const policies = await policiesOf(config, table, actions_text, parts);
-  const issuers = issuersOf(config.credentials, 'credentials', parts);
-  const people = issuersOf(config.control.issuers, 'control.issuers', parts);
+  const { clock_tolerance_s } = config;
+  const opening = { now, complain, clock_tolerance_s };
+  const issuers = await openIssuers(config.credentials, 'credentials', opening);
+  const people = await openIssuers(config.control.issuers, 'control.issuers', opening);
   const control = controlOf(config);
   const log = openLog(config.log.decisions);
   const away = () =>
-    [...issuers.values(), ...people.values()].map(({ name, keys }) => ({
-      name,
-      trouble: keys.trouble(now()),
+    [...issuers.values(), ...people.values()].map((issuer) => ({
+      name: issuer.name,
+      trouble: troubleOf(issuer, now),
     }));
   const metrics = createMetrics({
     version,
@@ -67,16 +69,14 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
   });
   const opened = await openStore(config, parts, metrics.barrier);
   if (!opened.ok) throw new ConfigurationError([`store: ${opened.error}`]);
-  const { store } = opened;
+  const { store, proofs } = opened;
   metrics.watch(store);
-
-  const { clock_tolerance_s } = config;
   const access = createAccess({
     issuer: config.issuer,
     store,
     now,
     isOperator: readOperatorToken(config.control.token_file),
-    credentials: createCredentials({ issuers: people, clock_tolerance_s }),
+    credentials: createCredentials({ issuers: people, clock_tolerance_s, proofs }),
     people_through: new Map(
       config.control.issuers.flatMap(({ issuer, people_through }) =>
         people_through === undefined ? [] : [[issuer, people_through] as const],
@@ -88,7 +88,7 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
   const settings = settingsOf(config);
   let sequence = 0;
   const check = createCheck({
-    credentials: createCredentials({ issuers, clock_tolerance_s }),
+    credentials: createCredentials({ issuers, clock_tolerance_s, proofs }),
     mandates: store,
     issuer: config.issuer,
     policies: { current: () => policies.set },
@@ -109,6 +109,7 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
       access,
       tls: config.check.tls,
       deny_detail: config.check.deny_detail,
+      schemes: schemesOf(config),
       realms: settings.realms,
       forward_reference: config.check.forward_reference,
       scheme: config.check.scheme,
@@ -137,16 +138,20 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
     }),
     warnings: [...policies.warnings, ...control.warnings],
     close: async () => {
-      for (const { keys } of [...issuers.values(), ...people.values()]) keys.close();
+      closeIssuers(issuers);
+      closeIssuers(people);
       await store.close();
       log.close();
     },
   };
 }
 
-function openStore(config: Config, { version, now, complain }: AppParts, onBarrier: BarrierObserver) {
+async function openStore(config: Config, { version, now, complain }: AppParts, onBarrier: BarrierObserver) {
   const { store, issuer, budgets } = config;
-  if (store.engine === 'sqlite') return openSqliteStore({ path: store.path, issuer, version, now, complain });
+  if (store.engine === 'sqlite') {
+    const opened = await openSqliteStore({ path: store.path, issuer, version, now, complain });
+    return opened.ok ? { ...opened, proofs: createProofMemory() } : opened;
+  }
   const { tenant, outbox, working_set, keep_entries, unsafe_store, assume } = store;
   return openRedisStore({
     redis: redisOptions(store),
@@ -212,39 +217,21 @@ function realmsOf({ credentials, control }: Config): ReadonlyMap<string, string>
   return new Map([...control.issuers, ...credentials].map(({ issuer, name }) => [issuer, name]));
 }
 
-function issuersOf(
-  entries: Config['credentials'],
-  key: string,
-  parts: AppParts,
-): ReadonlyMap<string, TokenIssuer> {
-  const issuers = entries.map((entry, index): TokenIssuer => {
-    const { name, issuer, audiences, algorithms, token_types } = entry;
-    const keys = keysOf(entry, `${key}.${index}`, parts);
-    return { name, issuer, audiences, algorithms, token_types, keys };
-  });
-  return new Map(issuers.map((issuer) => [issuer.issuer, issuer]));
-}
-
-function keysOf(
-  { name, jwks }: Config['credentials'][number],
-  key: string,
-  { now, complain }: AppParts,
-): Keys {
-  if ('uri' in jwks) {
-    return createRemoteKeys({
-      ...jwks,
-      now,
-      fetch,
-      complain: (what) => complain(`credentials ${name}: ${what}`),
-    });
-  }
-  const read = readKeySet(readBounded(jwks.file, 'the key set'));
-  if (!read.ok) throw new ConfigurationError([`${key}.jwks.file: \`${jwks.file}\`: ${read.error}`]);
-  return fixedKeys(read.keySet);
+/** What a client may try with: proofs of which algorithms, and whether a bearer token can be enough. */
+function schemesOf({ credentials }: Config): Schemes {
+  const proving = credentials.filter(({ dpop }) => dpop !== 'off');
+  return {
+    is_bearer_served: credentials.some(({ dpop }) => dpop !== 'required'),
+    dpop_algorithms: [...new Set(proving.flatMap(({ algorithms }) => algorithms))],
+  };
 }
 
 function settingsOf(config: Config): Settings {
   return {
+    are_actors_required: config.actors === 'required',
+    require_proof: new Map(
+      config.credentials.map(({ issuer, require_proof }) => [issuer, new Set(require_proof)]),
+    ),
     budgets: config.budgets,
     permit_validity_ms: config.permit_validity_ms,
     clock_tolerance_ms: config.clock_tolerance_s * 1000,

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { z } from 'zod';
+import { ACTION_CLASSES } from './core/classes.ts';
 import { parseDuration } from './core/time.ts';
 import { normaliseAuthority } from './core/uri.ts';
 import { ConfigurationError, readYaml } from './reading.ts';
@@ -38,8 +39,6 @@ const url = z
   .refine((text) => URL.canParse(text) && !/[?#]/.test(text), 'expected a URL without query and fragment');
 
 /** Settings that a later version serves: named here so that nobody relies on one that does nothing. */
-const notYet = <const T extends string>(only: T) =>
-  z.literal(only, `expected \`${only}\`: nothing else is served by this version`).default(only as never);
 const emptyYet = z.array(z.never('expected an empty list: this is not served by this version')).default([]);
 
 const path = z.string().min(1, 'expected a path');
@@ -79,16 +78,46 @@ const jwks = z.union(
   'expected `{file}`, or `{uri, min_interval_ms, max_age_ms}`',
 );
 
+/** Who this product is to an authorization server, and how that is shown: in exactly one way. */
+const asClient = {
+  endpoint: z.string().max(2048),
+  client_id: z.string().min(1).max(512),
+  client_secret_file: path.optional(),
+  /** A JWK, which names its algorithm. */
+  private_key_file: path.optional(),
+  /** A certificate of the client's own (RFC 8705 section 2). */
+  tls: z.strictObject({ cert: path, key: path }).optional(),
+  /** Certificate authorities of the endpoint, PEM; default: those of the machine. */
+  ca: path.optional(),
+};
+
+const introspection = z.strictObject({
+  ...asClient,
+  cache_ms: z.int().min(0).max(60_000).default(5000),
+  /** Answers must be signed (RFC 9701), with the keys of `jwks`. */
+  signed: z.boolean().default(false),
+});
+
 const credential = z.strictObject({
   name: z
     .string()
     .regex(/^[A-Za-z0-9_.-]{1,64}$/, 'expected a short name of letters, digits, `.`, `_` or `-`'),
   issuer: z.string().min(1).max(512),
   audiences: z.array(z.string().min(1)).min(1, 'expected at least one audience'),
-  jwks,
+  jwks: jwks.optional(),
+  introspection: introspection.optional(),
   algorithms: z.array(z.enum(ASYMMETRIC)).min(1, 'expected at least one asymmetric algorithm'),
   token_types: z.array(z.string().min(1).toLowerCase()).min(1).default(['at+jwt']),
+  dpop: z.enum(['off', 'supported', 'required']).default('off'),
+  /** Proofs must have a nonce; sidecars that have the same secret know each other's. */
+  dpop_nonce: z.strictObject({ secret_file: path.optional() }).optional(),
+  mtls: z.literal('xfcc').optional(),
+  require_proof: z.array(z.enum(ACTION_CLASSES).exclude(['non_consequential'])).default([]),
+  max_actor_depth: z.int().min(0).max(64).default(4),
 });
+
+export type CredentialEntry = z.output<typeof credential>;
+export type AsClient = z.output<z.ZodObject<typeof asClient>>;
 
 const sqlite = z.strictObject({ engine: z.literal('sqlite'), path: path.default('data') });
 
@@ -172,7 +201,7 @@ const file = z.strictObject({
   permit_validity_ms: z.int().min(1).max(10_000).default(1000),
   settle_within: duration.refine((ms) => ms >= 1000, 'expected at least `1s`').prefault('60s'),
   clock_tolerance_s: z.int().min(0).max(60).default(5),
-  actors: notYet('optional'),
+  actors: z.enum(['optional', 'required']).default('optional'),
   credentials: z.array(credential).min(1, 'expected at least one credential issuer'),
   actions: path.optional(),
   policies: z
@@ -203,6 +232,7 @@ export function readConfig(name: string, options: ConfigOptions): Config {
     ...listenProblems(parsed),
     ...credentialProblems(parsed.credentials, 'credentials', options),
     ...credentialProblems(parsed.control.issuers, 'control.issuers', options),
+    ...controlProblems(parsed.control.issuers),
     ...realmProblems(parsed),
     ...storeProblems(parsed.store),
   ];
@@ -221,8 +251,21 @@ function withPaths(config: FileConfig, base: string): Config {
       : { tls: { cert: at(own.cert), key: at(own.key), ...maybe('client_ca', own.client_ca) } };
   const listenAt = (own: Listen): Listen =>
     own.kind === 'unix' ? { kind: 'unix', path: at(own.path) } : own;
-  const keysAt = (each: FileConfig['credentials'][number]) =>
-    'file' in each.jwks ? { ...each, jwks: { file: at(each.jwks.file) } } : each;
+  const clientAt = <C extends AsClient>(own: C): C => ({
+    ...own,
+    ...maybe('client_secret_file', own.client_secret_file),
+    ...maybe('private_key_file', own.private_key_file),
+    ...maybe('ca', own.ca),
+    ...(own.tls === undefined ? {} : { tls: { cert: at(own.tls.cert), key: at(own.tls.key) } }),
+  });
+  const entryAt = <C extends CredentialEntry>(each: C): C => ({
+    ...each,
+    ...(each.jwks !== undefined && 'file' in each.jwks ? { jwks: { file: at(each.jwks.file) } } : {}),
+    ...(each.introspection === undefined ? {} : { introspection: clientAt(each.introspection) }),
+    ...(each.dpop_nonce === undefined
+      ? {}
+      : { dpop_nonce: maybe('secret_file', each.dpop_nonce.secret_file) }),
+  });
   const storeAt = (own: FileConfig['store']): FileConfig['store'] =>
     own.engine === 'sqlite'
       ? { ...own, path: at(own.path) }
@@ -243,13 +286,13 @@ function withPaths(config: FileConfig, base: string): Config {
       ...controlRest,
       ...tlsAt(controlTls),
       listen: listenAt(control.listen),
-      issuers: control.issuers.map(keysAt),
+      issuers: control.issuers.map(entryAt),
       token_file: at(
         control.token_file ?? `${store.engine === 'sqlite' ? store.path : 'data'}/control-token`,
       ),
     },
     store: storeAt(store),
-    credentials: config.credentials.map(keysAt),
+    credentials: config.credentials.map(entryAt),
     actions_file: {
       path: at(config.actions ?? 'policies/actions.yaml'),
       is_given: config.actions !== undefined,
@@ -318,11 +361,57 @@ function credentialProblems(
       problems.push(`${key}.${index}.issuer: the same issuer twice`);
     if (earlier.some(({ name }) => name === each.name))
       problems.push(`${key}.${index}.name: the same name twice`);
-    if ('uri' in each.jwks && !isAcceptableSource(each.jwks.uri, options)) {
-      problems.push(`${key}.${index}.jwks.uri: expected an https URL without userinfo and fragment`);
-    }
+    problems.push(...entryProblems(each, options).map((problem) => `${key}.${index}${problem}`));
   }
   return problems;
+}
+
+/** What one entry says that cannot be: each as `.key: what was expected`. */
+function entryProblems(each: CredentialEntry, options: ConfigOptions): string[] {
+  const { jwks: source, introspection: asked, dpop, dpop_nonce, mtls, require_proof } = each;
+  const isProvable = dpop !== 'off' || mtls !== undefined;
+  return [
+    ...(source === undefined && asked === undefined
+      ? ['.jwks: expected `jwks`, `introspection`, or both: there is nothing to verify its tokens with']
+      : []),
+    ...(source !== undefined && 'uri' in source && !isAcceptableSource(source.uri, options)
+      ? ['.jwks.uri: expected an https URL without userinfo and fragment']
+      : []),
+    ...(asked === undefined ? [] : clientProblems(asked, '.introspection', options)),
+    ...(asked?.signed === true && source === undefined
+      ? ['.introspection.signed: signed answers are verified with `jwks`, which is not there']
+      : []),
+    ...(dpop_nonce !== undefined && dpop === 'off'
+      ? ['.dpop_nonce: proofs are not checked: `dpop` is `off`']
+      : []),
+    ...(require_proof.length > 0 && !isProvable
+      ? ['.require_proof: nobody could prove anything: `dpop` is `off`, and there is no `mtls`']
+      : []),
+  ];
+}
+
+function clientProblems(client: AsClient, key: string, options: ConfigOptions): string[] {
+  const ways = [client.client_secret_file, client.private_key_file, client.tls];
+  return [
+    ...(isAcceptableSource(client.endpoint, options)
+      ? []
+      : [`${key}.endpoint: expected an https URL without userinfo and fragment`]),
+    ...(ways.filter((way) => way !== undefined).length === 1
+      ? []
+      : [`${key}: expected exactly one of \`client_secret_file\`, \`private_key_file\` and \`tls\``]),
+  ];
+}
+
+/** What belongs to the check listener: its door knows certificates, and its actions have classes. */
+function controlProblems(entries: readonly CredentialEntry[]): string[] {
+  return entries.flatMap(({ mtls, require_proof, dpop_nonce }, index) => {
+    const misplaced = [
+      ...(mtls === undefined ? [] : ['mtls']),
+      ...(require_proof.length === 0 ? [] : ['require_proof']),
+      ...(dpop_nonce === undefined ? [] : ['dpop_nonce']),
+    ];
+    return misplaced.map((key) => `control.issuers.${index}.${key}: this is for \`credentials\` alone`);
+  });
 }
 
 /** Policies know people and agents by the names of their issuers: one name is one issuer, in both lists. */

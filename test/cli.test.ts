@@ -303,9 +303,9 @@ describe('mandated check: what `serve` would refuse, by key path', () => {
       'nothing.json` cannot be read',
     ],
     [
-      'the keys of a later version',
-      { credentials: entry('dpop: required') },
-      'credentials.0.dpop: this key is not known',
+      'a key that nobody knows',
+      { credentials: entry('dpop_window: 60s') },
+      'credentials.0.dpop_window: this key is not known',
     ],
     [
       'the same issuer twice',
@@ -349,9 +349,9 @@ describe('mandated check: what `serve` would refuse, by key path', () => {
     ['a duration without a unit', { budgets: '{ consequential_read: "60" }' }, 'expected a duration such as'],
     ['too much tolerance', { clock_tolerance_s: '61' }, 'clock_tolerance_s: '],
     [
-      'a setting that nothing serves yet',
-      { actors: 'required' },
-      'actors: expected `optional`: nothing else is served by this version',
+      'another word for a setting',
+      { actors: 'always' },
+      'actors: expected "optional" or "required", found a string',
     ],
     ['another engine', { store: '{ engine: etcd }' }, 'store.engine: expected `sqlite` or `redis`'],
     ['a folder of the other engine', { store: '{ engine: redis, path: data }' }, 'store.url: '],

@@ -39,7 +39,7 @@ export async function gather(
     isReadable && budget_ms !== undefined
       ? parts.mandates.prove(needOf(request, budget_ms, isLast))
       : undefined;
-  const credential = isReadable ? await verify(request, parts) : NOT_LOOKED_AT;
+  const credential = isReadable ? await verify(request, budget_ms === 0, parts) : NOT_LOOKED_AT;
   const reference = proving === undefined ? undefined : referenceOf(credential, request);
   const mandate = await find(reference, proving, request, parts);
   return {
@@ -70,9 +70,11 @@ function needOf(
   };
 }
 
-function verify(request: CheckRequest, parts: Gathering): Promise<CredentialFact> {
+/** What an issuer has said of a token before is not good enough for what cannot be undone. */
+function verify(request: CheckRequest, is_current: boolean, parts: Gathering): Promise<CredentialFact> {
   const { presented, arrived } = request;
-  return within(parts.credentials.verify(presented, arrived), parts.deadline_ms, () => LATE_CREDENTIAL);
+  const verifying = parts.credentials.verify(presented, arrived, is_current);
+  return within(verifying, parts.deadline_ms, () => LATE_CREDENTIAL);
 }
 
 /** A reference is looked for only behind a usable credential, or a caller who may ask without: no one else may learn of a mandate. */

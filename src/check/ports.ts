@@ -17,7 +17,33 @@ import type { Instant } from '../core/time.ts';
 
 /** `src/credentials`: verifies what a request presents. Resolves at once where nothing must be fetched. */
 export interface Credentials {
-  readonly verify: (presented: Presented, at: Instant) => CredentialFact | Promise<CredentialFact>;
+  /** `is_current`: what an issuer has said of a token before `at` is not good enough. */
+  readonly verify: (
+    presented: Presented,
+    at: Instant,
+    is_current: boolean,
+  ) => CredentialFact | Promise<CredentialFact>;
+}
+
+/** A DPoP proof as it is remembered. */
+export interface ShownProof {
+  /** Digest of its key and its `jti`. */
+  readonly key: string;
+  /** How long it is remembered, milliseconds. */
+  readonly lifetime_ms: number;
+  /** Digest of the id under which a proxy asks again; the same proof under the same id is one showing. */
+  readonly request_id?: string;
+}
+
+export type Shown =
+  | { readonly kind: 'first' }
+  | { readonly kind: 'replayed' }
+  /** The memory is full or away: nothing can be said. */
+  | { readonly kind: 'unknown'; readonly detail: string };
+
+/** Remembers proofs, so that none counts twice (RFC 9449 section 11.1). */
+export interface ProofMemory {
+  readonly show: (proof: ShownProof, at: Instant) => Shown | Promise<Shown>;
 }
 
 export interface ViewNeed {

@@ -42,7 +42,7 @@ export async function recall(request: CheckRequest, parts: Recalling): Promise<C
 async function isOfCaller(request: Question, { caller }: StoredDecision, parts: Recalling): Promise<boolean> {
   const { presented, arrived, principal } = request;
   const credential = await within(
-    parts.credentials.verify(presented, arrived),
+    parts.credentials.verify(presented, arrived, true),
     parts.deadline_ms,
     () => NOT_VERIFIED,
   );

@@ -1,4 +1,5 @@
 /** Who may change a mandate: who asks, what about, and what is plain about the two. The policies say the rest. */
+import { currentActor } from './actors.ts';
 import type { UsableCredential } from './credential.ts';
 import { type Lineage, effectiveState, ownOf } from './mandate/life.ts';
 import { proposalStatus } from './mandate/proposals.ts';
@@ -40,12 +41,17 @@ export function operatorOf(issuer: string): Principal {
  * tokens of people as well: `people_through` names the clients that people use, and what comes through another is its.
  */
 export function principalOf(
-  { realm, issuer, subject, client_id }: UsableCredential,
+  credential: UsableCredential,
   people_through: readonly string[] | undefined,
 ): Principal {
-  const client = { iss: issuer, sub: client_id };
-  const agent: Principal = { type: 'Agent', id: `${realm}/${client_id}`, party: client, client };
-  const isPerson = subject !== client_id && people_through?.includes(client_id) !== false;
+  const { realm, issuer, subject, client_id, actors } = credential;
+  const client = currentActor(credential);
+  // An actor of another issuer has no name in this realm, and none that could be taken for one.
+  const name = client.iss === issuer ? client.sub : `${client.iss}#${client.sub}`;
+  const agent: Principal = { type: 'Agent', id: `${realm}/${name}`, party: client, client };
+  // Whoever acts for a person is not the person.
+  const isPerson =
+    actors.length === 0 && subject !== client_id && people_through?.includes(client_id) !== false;
   if (!isPerson) return agent;
   return {
     type: 'User',

@@ -18,6 +18,7 @@ import {
   NOT_EVALUATED,
   type RequestFinding,
   type Why,
+  credentialAfter,
   credentialVerdict,
   isRequestJudged,
   requestVerdict,
@@ -30,6 +31,10 @@ export function decide(facts: Facts): Decision {
     return deny(facts, credential, misnamed.mandate, misnamed.request, misnamed.why);
   if (facts.asked.check_point === 'commit' && credential.why === undefined) return commit(facts, credential);
   const mandate = credential.why === undefined ? mandateVerdict(facts) : NOT_EVALUATED;
+  return conclude(facts, credentialAfter(credential, mandate), mandate);
+}
+
+function conclude(facts: Facts, credential: CredentialFinding, mandate: MandateFinding): Decision {
   const request = isRequestJudged(credential, mandate, facts)
     ? requestVerdict(facts, mandate)
     : NOT_EVALUATED;

@@ -1,6 +1,8 @@
 /** The decision: one shape for answers, deny bodies and the decision log. */
+import type { Chain } from './actors.ts';
 import type { ActionClass } from './classes.ts';
 import type { ClassSource } from './action-table.ts';
+import type { ProofFault, SenderConstraint } from './credential.ts';
 import type { FreshnessSource } from './freshness.ts';
 import type { Stop } from './mandate/life.ts';
 import type { AuthorityEntry, MandateState } from './mandate/record.ts';
@@ -16,6 +18,13 @@ export interface CredentialPart {
   readonly subject?: string;
   readonly client_id?: string;
   readonly expires_at?: string;
+  /** The actors behind it, oldest first; the last one acts now. */
+  readonly actors?: Chain;
+  /** How it was proven to be its holder's; absent of an unbound bearer token. */
+  readonly bound_by?: readonly SenderConstraint[];
+  /** What was wrong with the DPoP proof, and the nonce that the next one must have (RFC 9449 sections 7.1 and 9). */
+  readonly dpop_error?: ProofFault['error'];
+  readonly dpop_nonce?: string;
 }
 
 export interface MandatePart {

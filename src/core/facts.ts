@@ -1,6 +1,6 @@
 /** Everything a decision is made from. Failures of the outside stand here as facts, so that `decide` needs no `try`. */
 import type { Action } from './action.ts';
-import type { Budgets } from './classes.ts';
+import type { ActionClass, Budgets } from './classes.ts';
 import type { CredentialFact } from './credential.ts';
 import type { ViewProof } from './freshness.ts';
 import type { Lineage } from './mandate/life.ts';
@@ -26,6 +26,10 @@ export interface Settings {
   readonly clock_tolerance_ms: number;
   /** After this a decision that cannot be undone counts as `unknown`, unless it was committed. */
   readonly settle_within_ms: number;
+  /** A child mandate is used with a chain of actors alone. */
+  readonly are_actors_required: boolean;
+  /** By issuer, the classes for which a token must be proven to be its holder's. */
+  readonly require_proof: ReadonlyMap<string, ReadonlySet<ActionClass>>;
   /** Names of the configured issuers: policies and headers show `realm/subject`. */
   readonly realms: ReadonlyMap<string, string>;
 }

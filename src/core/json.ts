@@ -14,25 +14,25 @@ export type JsonResult =
 const MAX_DEPTH = 64;
 
 /** Parses JSON and refuses what an ordinary parser hides: a name that occurs twice in one object. */
-export function parseJson(text: string): JsonResult {
+export function parseJson(text: string, max_depth = MAX_DEPTH): JsonResult {
   let value: Json;
   try {
     value = JSON.parse(text) as Json;
   } catch {
     return { ok: false, error: 'not valid JSON' };
   }
-  const error = scan(text);
+  const error = scan(text, max_depth);
   return error === undefined ? { ok: true, value } : { ok: false, error };
 }
 
 /** Walks text that JSON.parse has accepted, so only structure needs watching. */
-function scan(text: string): string | undefined {
+function scan(text: string, max_depth: number): string | undefined {
   const names: (Set<string> | undefined)[] = [];
   let at = 0;
   while (at < text.length) {
     const char = text[at]!;
     if (char === '{' || char === '[') {
-      if (names.length >= MAX_DEPTH) return `nested deeper than ${MAX_DEPTH}`;
+      if (names.length >= max_depth) return `nested deeper than ${max_depth}`;
       names.push(char === '{' ? new Set() : undefined);
     } else if (char === '}' || char === ']') {
       names.pop();

@@ -1,4 +1,5 @@
 /** The second verdict: is the mission behind the request still legitimate? */
+import { type Chain, hopsBelow, mayActUnder } from './actors.ts';
 import { POINTS } from './check-points.ts';
 import { budgetOf } from './classes.ts';
 import { joins } from './credential.ts';
@@ -9,7 +10,6 @@ import { approvalOf, lastSuspended } from './mandate/action-approval.ts';
 import { matchLineage, withinToken } from './mandate/authority.ts';
 import type { Exercise } from './mandate/constraints.ts';
 import { type Lineage, effectiveState, ownOf } from './mandate/life.ts';
-import type { MandateRecord } from './mandate/record.ts';
 import { REASON_TABLE, type Reason } from './reasons.ts';
 import type { MandateFinding } from './verdicts.ts';
 
@@ -29,15 +29,40 @@ export function mandateVerdict(facts: Facts): MandateFinding {
   }
   if (mandate.kind === 'unreadable') return unproven('state_unavailable', mandate.detail);
   // Unknown and not yours are one answer, in every field.
-  if (mandate.kind !== 'found' || !isTheirs(facts, ownOf(mandate.lineage))) {
+  if (mandate.kind !== 'found' || !isTheirs(facts, mandate.lineage)) {
     return illegitimate('mission_mismatch', REASON_TABLE.mission_mismatch.doc);
   }
+  const unfit = actorsUnfit(facts, mandate.lineage);
+  if (unfit !== undefined) return actorInvalid(unfit);
   return joinedVerdict(facts, mandate, reference.authority_hash, budget_ms);
 }
 
 /** The credential's own mandate; a trusted caller without one may ask about any. */
-function isTheirs({ credential, asked }: Facts, record: MandateRecord): boolean {
-  return credential.verdict === 'usable' ? joins(credential, record) : asked.is_vouched;
+function isTheirs({ credential, asked }: Facts, lineage: Lineage): boolean {
+  return credential.verdict === 'usable' ? joins(credential, lineage) : asked.is_vouched;
+}
+
+/** Why these actors act under no entry of the mandate, whatever they ask for: before anything of it is shown. */
+function actorsUnfit({ credential, settings }: Facts, lineage: Lineage): string | undefined {
+  if (credential.verdict !== 'usable') return undefined;
+  const { actors } = credential;
+  const own = ownOf(lineage);
+  if (actors.length === 0)
+    return settings.are_actors_required && own.depth > 0
+      ? 'a child mandate is used with a chain of actors alone'
+      : undefined;
+  const hops = hopsBelow(actors, lineage);
+  const isHandedOn = own.authority_set.some((entry) => mayActUnder(entry, hops, own.depth));
+  return isHandedOn ? undefined : 'no entry of the mandate hands it on to these actors';
+}
+
+/** Found after the join, and still of the credential: nothing is said of the mandate. */
+function actorInvalid(detail: string): MandateFinding {
+  return { verdict: 'not_evaluated', why: { reason: 'actor_invalid', detail } };
+}
+
+function hopsOf({ credential }: Facts, lineage: Lineage): Chain {
+  return credential.verdict === 'usable' ? hopsBelow(credential.actors, lineage) : [];
 }
 
 function joinedVerdict(
@@ -61,7 +86,8 @@ function joinedVerdict(
     return { ...illegitimate('view_inconsistent', REASON_TABLE.view_inconsistent.doc), ...known, state };
   }
   const authority = authorityVerdict(facts, joined);
-  if (state === 'active') return { ...authority, ...known, state };
+  if (state === 'active')
+    return authority.why?.reason === 'actor_invalid' ? authority : { ...authority, ...known, state };
   // Which entry it was that no longer holds is what an auditor asks of this deny.
   const { entry_digest } = authority;
   const cited = entry_digest === undefined ? {} : { entry_digest };
@@ -136,9 +162,10 @@ function coverage(
     is_approved,
   };
   const bound = withinToken(details, resource, exercise);
-  const match = matchLineage(joined.lineage, resource, exercise);
+  const match = matchLineage(joined.lineage, resource, exercise, hopsOf(facts, joined.lineage));
   // Whether the action is covered at all comes before what its parameters say, readable or not.
   if (!bound.within && NOT_COVERED.has(bound.reason)) return illegitimate(bound.reason, bound.detail);
+  if ('reason' in match && match.reason === 'actor_invalid') return actorInvalid(match.detail);
   if ('reason' in match && NOT_COVERED.has(match.reason)) return illegitimate(match.reason, match.detail);
   if (action.fault?.reason === 'parameter_violation')
     return illegitimate('parameter_violation', action.fault.detail);

@@ -1,4 +1,5 @@
 /** The input tree of policies, from facts. Nothing is absent: what does not apply has an empty value. */
+import { type Chain, currentActor, hopsBelow } from './actors.ts';
 import type { Facts, MandateFact } from './facts.ts';
 import type { Judgement } from './freshness.ts';
 import { effectiveEnd, effectiveState, ownOf, type Lineage } from './mandate/life.ts';
@@ -43,8 +44,7 @@ export function policyInput(
       issuer: shown.issuer,
       client_id: shown.client_id,
       subject: shown.user,
-      depth: joined === undefined ? 0 : ownOf(joined.lineage).depth,
-      actors: shown.client_id === '' ? [] : [shown.client_id],
+      ...actorsOf(shown, joined),
     },
     action: { name: action.name, families: action.families, class: action.class },
     resource: {
@@ -70,26 +70,46 @@ export function policyInput(
   };
 }
 
-const ANONYMOUS = {
+/** The mandate's depth and the hops below its client; the plain names of all who act, the current one included. */
+function actorsOf({ client_id, chain }: Shown, joined: FoundMandate | undefined) {
+  const hops = joined === undefined ? [] : hopsBelow(chain, joined.lineage);
+  const depth = joined === undefined ? 0 : ownOf(joined.lineage).depth + hops.length;
+  const named = chain.length === 0 ? [client_id] : chain.map(({ sub }) => sub);
+  return { depth, actors: [...new Set(named)].filter((sub) => sub !== '') };
+}
+
+interface Shown {
+  readonly agent: string;
+  readonly user: string;
+  readonly issuer: string;
+  readonly client_id: string;
+  readonly subject: string;
+  readonly expires_at_ms: number;
+  readonly chain: Chain;
+}
+
+const ANONYMOUS: Shown = {
   agent: 'anonymous',
   user: 'anonymous',
   issuer: '',
   client_id: '',
   subject: '',
   expires_at_ms: 0,
+  chain: [],
 };
 
-/** Who acts: the credential's agent; where a trusted caller asks without one, the agent that the mandate names. */
-function agentOf({ credential, asked, settings }: Facts, joined: FoundMandate | undefined) {
+/** Who acts: the credential's current actor, which is its client where it has no chain; where a trusted caller asks without one, the agent that the mandate names. */
+function agentOf({ credential, asked, settings }: Facts, joined: FoundMandate | undefined): Shown {
   if (credential.verdict === 'usable') {
-    const { realm, issuer, client_id, subject, expires_at_ms } = credential;
+    const { realm, issuer, client_id, subject, expires_at_ms, actors } = credential;
     return {
-      agent: `${realm}/${client_id}`,
+      agent: qualified(currentActor(credential), settings.realms),
       user: `${realm}/${subject}`,
       issuer,
       client_id,
       subject,
       expires_at_ms,
+      chain: actors,
     };
   }
   if (!asked.is_vouched || joined === undefined) return ANONYMOUS;
@@ -103,6 +123,7 @@ function agentOf({ credential, asked, settings }: Facts, joined: FoundMandate | 
     client_id,
     subject: subject.sub,
     expires_at_ms: 0,
+    chain: [],
   };
 }
 

@@ -1,6 +1,6 @@
 /** What the three verdicts found, and the first and the third of them; the second is in `mandate-verdict.ts`. */
 import { POINTS } from './check-points.ts';
-import type { UsableCredential } from './credential.ts';
+import type { ProofFault, UsableCredential } from './credential.ts';
 import type { CredentialPart, MandatePart, RequestPart } from './decision.ts';
 import type { Facts, MandateFact } from './facts.ts';
 import type { Judgement } from './freshness.ts';
@@ -46,10 +46,10 @@ export function credentialVerdict(facts: Facts): CredentialFinding {
   }
   switch (credential.verdict) {
     case 'usable':
-      return { part: usablePart(credential) };
+      return isProven(credential, facts) ? { part: usablePart(credential) } : UNBOUND;
     case 'unusable': {
-      const { verdict, reason, detail } = credential;
-      return { part: { verdict, reason }, why: { reason, detail } };
+      const { verdict, reason, detail, proof } = credential;
+      return { part: { verdict, reason, ...proofPart(proof) }, why: { reason, detail } };
     }
     case 'unverifiable': {
       const { verdict, detail } = credential;
@@ -70,14 +70,41 @@ export function credentialVerdict(facts: Facts): CredentialFinding {
   }
 }
 
+const UNBOUND: CredentialFinding = {
+  part: { verdict: 'unusable', reason: 'credential_invalid' },
+  why: {
+    reason: 'credential_invalid',
+    detail: 'for an action of this class the token must be bound to its holder',
+  },
+};
+
+/** Whether an unbound bearer token is enough for the class, or it is not one. */
+function isProven({ issuer, bound_by }: UsableCredential, { action, settings }: Facts): boolean {
+  return bound_by.length > 0 || settings.require_proof.get(issuer)?.has(action.class) !== true;
+}
+
+function proofPart(proof: ProofFault | undefined): Pick<CredentialPart, 'dpop_error' | 'dpop_nonce'> {
+  if (proof === undefined) return {};
+  return { dpop_error: proof.error, ...(proof.nonce === undefined ? {} : { dpop_nonce: proof.nonce }) };
+}
+
 function usablePart(credential: UsableCredential): CredentialPart {
+  const { actors, bound_by } = credential;
   return {
     verdict: 'usable',
     issuer: credential.issuer,
     subject: credential.subject,
     client_id: credential.client_id,
     expires_at: formatTime(credential.expires_at_ms),
+    ...(actors.length === 0 ? {} : { actors }),
+    ...(bound_by.length === 0 ? {} : { bound_by }),
   };
+}
+
+/** An actor that does not fit is found after the join, and is a fault of the credential all the same. */
+export function credentialAfter(finding: CredentialFinding, { why }: MandateFinding): CredentialFinding {
+  if (why?.reason !== 'actor_invalid') return finding;
+  return { part: { verdict: 'unusable', reason: 'actor_invalid' }, why };
 }
 
 export interface RequestFinding {

@@ -1,72 +1,144 @@
 /** The credential adapter: what a request presents becomes a fact; what was verified is remembered for a while. */
 import { hash } from 'node:crypto';
-import type { Credentials } from '../check/ports.ts';
-import type { CredentialFact, Presented, UsableCredential } from '../core/credential.ts';
-import type { Instant } from '../core/time.ts';
-import { type ReadToken, type TokenIssuer, type TokenRules, readToken, verifyToken } from './access-token.ts';
+import type { Credentials, ProofMemory } from '../check/ports.ts';
+import type { CredentialFact, ShownToken } from '../core/credential.ts';
+import { type Instant, elapsed } from '../core/time.ts';
+import { type Opaque, type ReadToken, readToken, verifyToken } from './access-token.ts';
+import { type Read, type Verified, isForUs, readClaims, unusable } from './claims.ts';
+import { confirmHolder } from './holder.ts';
+import type { Introspection } from './introspection.ts';
+import type { TokenIssuer, TokenRules } from './issuer.ts';
+import { createProofVerifier } from './proof.ts';
+
+export interface CredentialsParts extends TokenRules {
+  readonly proofs: ProofMemory;
+}
 
 interface Remembered {
-  readonly credential: UsableCredential;
-  readonly issuer: TokenIssuer;
-  /** The key set that verified it; another one verifies anew. */
-  readonly generation: number;
+  readonly verified: Verified;
+  /** Whether it may still be relied on. */
+  readonly counts: (at: Instant, is_current: boolean) => boolean;
 }
 
 /** Verified tokens kept; the oldest goes when another comes. */
 const MAX_REMEMBERED = 10_000;
 
-export function createCredentials(rules: TokenRules): Credentials {
+export function createCredentials(parts: CredentialsParts): Credentials {
   const remembered = new Map<string, Remembered>();
+  const tolerance_ms = parts.clock_tolerance_s * 1000;
+  const introspecting = [...parts.issuers.values()].filter(isIntrospecting);
+  const verifyProof = createProofVerifier({ ...parts, memory: parts.proofs });
+  /** One showing of a proof is judged once, however many checks it is for: a second look would find it replayed. */
+  const judged = new WeakMap<ShownToken, CredentialFact | Promise<CredentialFact>>();
 
-  const recall = (key: string, at: Instant): UsableCredential | undefined => {
+  const recall = (key: string, at: Instant, is_current: boolean): Verified | undefined => {
     const known = remembered.get(key);
     if (known === undefined) return undefined;
-    const end_ms = known.credential.expires_at_ms + rules.clock_tolerance_s * 1000;
-    if (known.generation === known.issuer.keys.generation(at) && at.wall_ms < end_ms) return known.credential;
-    remembered.delete(key);
+    if (at.wall_ms < known.verified.credential.expires_at_ms + tolerance_ms && known.counts(at, is_current))
+      return known.verified;
+    if (!is_current) remembered.delete(key);
     return undefined;
   };
 
-  const remember = (
-    key: string,
-    fact: CredentialFact,
-    { issuer }: ReadToken,
-    generation: number | undefined,
-  ): void => {
-    if (fact.verdict !== 'usable' || generation === undefined) return;
+  const remember = (key: string, read: Read, counts: Remembered['counts']): Read => {
+    if ('verdict' in read) return read;
     if (remembered.size >= MAX_REMEMBERED) remembered.delete(remembered.keys().next().value!);
-    remembered.set(key, { credential: fact, issuer, generation });
+    remembered.set(key, { verified: read, counts });
+    return read;
   };
 
-  const verify = async (token: string, key: string, at: Instant): Promise<CredentialFact> => {
-    const read = readToken(token, rules);
-    if ('verdict' in read) return read;
+  const verifySigned = async (token: string, key: string, signed: ReadToken, at: Instant): Promise<Read> => {
+    const { keys } = signed.issuer;
     // Read before verifying: were the keys replaced meanwhile, the token must not count as verified by the new ones.
-    const generation = read.issuer.keys.generation(at);
-    const fact = await verifyToken(token, read, rules, at);
-    remember(key, fact, read, generation);
-    return fact;
+    const generation = keys.generation(at);
+    const read = await verifyToken(token, signed, parts, at);
+    if (generation === undefined) return read;
+    return remember(key, read, (later) => keys.generation(later) === generation);
+  };
+
+  const verifyOpaque = async (
+    token: string,
+    key: string,
+    { of, detail }: Opaque,
+    at: Instant,
+  ): Promise<Read> => {
+    remembered.delete(key);
+    const asked = of === undefined ? introspecting : introspecting.filter((each) => each === of);
+    const read = await introspected(token, asked, parts, at);
+    if (read === undefined)
+      return unusable(asked.length === 0 ? detail : 'no issuer knows the token as active');
+    if ('verdict' in read) return read;
+    const { cache_ms } = read.issuer.introspection!;
+    return remember(key, read, (later, is_current) => !is_current && elapsed(at, later) <= cache_ms);
+  };
+
+  const verify = (token: string, key: string, at: Instant): Promise<Read> => {
+    const read = readToken(token, parts);
+    if ('verdict' in read) return Promise.resolve(read);
+    return 'of' in read ? verifyOpaque(token, key, read, at) : verifySigned(token, key, read, at);
+  };
+
+  const confirm = (read: Read, shown: ShownToken, at: Instant): CredentialFact | Promise<CredentialFact> => {
+    if ('verdict' in read) return read;
+    if (read.confirmation.jkt === undefined) return confirmHolder(read, shown, verifyProof, at);
+    const known = judged.get(shown) ?? confirmHolder(read, shown, verifyProof, at);
+    judged.set(shown, known);
+    return known;
   };
 
   return {
-    verify: (presented: Presented, at: Instant) => {
+    verify: (presented, at, is_current) => {
       switch (presented.kind) {
         case 'none':
           return { verdict: 'not_presented' };
         case 'other_scheme':
-          return {
-            verdict: 'unusable',
-            reason: 'credential_invalid',
-            detail: 'the authorization scheme is not bearer',
-          };
+          return unusable('the authorization scheme is neither bearer nor dpop');
         case 'unreadable':
-          return { verdict: 'unusable', reason: 'credential_invalid', detail: presented.detail };
-        case 'bearer': {
+          return unusable(presented.detail);
+        case 'token': {
           // Never the token itself: a key that leaks in a dump or a metric must not be a credential.
           const key = hash('sha256', presented.token, 'base64url');
-          return recall(key, at) ?? verify(presented.token, key, at);
+          const known = recall(key, at, is_current);
+          if (known !== undefined) return confirm(known, presented, at);
+          return verify(presented.token, key, at).then((read) => confirm(read, presented, at));
         }
       }
     },
   };
+}
+
+type Introspecting = TokenIssuer & { readonly introspection: Introspection };
+
+function isIntrospecting(issuer: TokenIssuer): issuer is Introspecting {
+  return issuer.introspection !== undefined;
+}
+
+/** Asked in the order of configuration, until one knows it; undefined where all say that they do not. */
+async function introspected(
+  token: string,
+  issuers: readonly Introspecting[],
+  rules: TokenRules,
+  at: Instant,
+): Promise<Read | undefined> {
+  let away: Read | undefined;
+  for (const issuer of issuers) {
+    const said = await issuer.introspection.ask(token, at);
+    if (said.kind === 'active') return readIntrospected(said.claims, issuer, rules, at);
+    if (said.kind === 'away')
+      away ??= { verdict: 'unverifiable', detail: `the issuer cannot be asked: ${said.detail}` };
+  }
+  return away;
+}
+
+/** RFC 7662 section 2.2: nearly everything is optional there, and needed here to know whose the token is. */
+function readIntrospected(
+  claims: Extract<Awaited<ReturnType<Introspection['ask']>>, { kind: 'active' }>['claims'],
+  issuer: Introspecting,
+  rules: TokenRules,
+  at: Instant,
+): Read {
+  if (claims.iss !== undefined && claims.iss !== issuer.issuer)
+    return unusable('the token is of another issuer than the one that knows it');
+  if (!isForUs(claims.aud, issuer)) return unusable('the claim `aud` is not acceptable');
+  return readClaims(claims, issuer, rules, at, at.wall_ms + issuer.introspection.cache_ms);
 }

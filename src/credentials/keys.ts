@@ -1,7 +1,7 @@
 /** Verification keys of one issuer (RFC 7517), from a file or a URI. */
 import { type CryptoKey, type JWTHeaderParameters, createLocalJWKSet } from 'jose';
 import { isObject, member, parseJson } from '../core/json.ts';
-import type { Instant } from '../core/time.ts';
+import { type Instant, type Now, elapsed } from '../core/time.ts';
 
 export type FoundKey =
   | { readonly kind: 'key'; readonly key: CryptoKey }
@@ -63,7 +63,54 @@ async function findKey(
   }
 }
 
-/** Keys that stand in a file, read once when the process starts. */
-export function fixedKeys(keySet: KeySet): Keys {
-  return { find: keySet.find, generation: () => 1, trouble: () => undefined, close: () => undefined };
+export interface FileKeysOptions {
+  /** As it was read when the process started. */
+  readonly first: KeySet;
+  readonly read: () => Promise<string>;
+  readonly now: Now;
+  /** Told of a file that cannot be used, and of the one that can after it. */
+  readonly complain: (what: string) => void;
+}
+
+/** The file is read again so often: keys rotate while the process lives. */
+const REREAD_MS = 2000;
+/** What is in hand bridges a file that cannot be used, as long as an outage of a URI is bridged by default. */
+const FILE_MAX_AGE_MS = 600_000;
+
+/** Keys that stand in a file, which may be replaced at any time. */
+export function createFileKeys({ first, read, now, complain }: FileKeysOptions): Keys {
+  let held = { keySet: first, read: now(), generation: 1 };
+  let failure: string | undefined;
+  let underWay: Promise<void> | undefined;
+  const load = async (): Promise<void> => {
+    const at = now();
+    const text = await read().catch((error: unknown) => error as Error);
+    const next = typeof text === 'string' ? readKeySet(text) : { ok: false as const, error: text.message };
+    if (!next.ok) {
+      if (failure === undefined) complain(`the key file cannot be used: ${next.error}`);
+      failure = next.error;
+      return;
+    }
+    if (failure !== undefined) complain('the key file can be used again');
+    failure = undefined;
+    const isSame = next.keySet.text === held.keySet.text;
+    held = isSame
+      ? { ...held, read: at }
+      : { keySet: next.keySet, read: at, generation: held.generation + 1 };
+  };
+  const reload = (): Promise<void> => (underWay ??= load().finally(() => (underWay = undefined)));
+  const timer = setInterval(() => void reload(), REREAD_MS).unref();
+  const isYoung = (at: Instant): boolean => elapsed(held.read, at) <= FILE_MAX_AGE_MS;
+  const trouble = (at: Instant): string | undefined =>
+    isYoung(at) ? undefined : (failure ?? 'the key file was not read for too long');
+  return {
+    find: async (header, at) => {
+      if (!isYoung(at)) await reload();
+      const why = trouble(now());
+      return why === undefined ? held.keySet.find(header) : { kind: 'away', detail: why };
+    },
+    generation: (at) => (isYoung(at) ? held.generation : undefined),
+    trouble,
+    close: () => clearInterval(timer),
+  };
 }

@@ -15,7 +15,7 @@ import {
   proposalTarget,
   unpermittable,
 } from '../core/control.ts';
-import { readAuthorization } from '../core/credential.ts';
+import { type Beside, readAuthorization } from '../core/credential.ts';
 import type { Lineage } from '../core/mandate/life.ts';
 import type { Proposal } from '../core/mandate/record.ts';
 import { headerValues } from '../core/request.ts';
@@ -148,8 +148,9 @@ async function readPrincipal(request: FastifyRequest, parts: AccessParts): Promi
   const values = headerValues(request.raw.rawHeaders, 'authorization');
   const token = values.length === 1 ? /^bearer +(\S+)$/i.exec(values[0]!)?.[1] : undefined;
   if (token !== undefined && parts.isOperator(token)) return operatorOf(parts.issuer);
-  const presented = readAuthorization(values);
-  const credential = await parts.credentials.verify(presented, parts.now());
+  const presented = readAuthorization(values, besideOf(request));
+  // Who may change a mandate is not asked of what was heard before.
+  const credential = await parts.credentials.verify(presented, parts.now(), true);
   switch (credential.verdict) {
     case 'usable':
       return principalOf(credential, parts.people_through.get(credential.issuer));
@@ -162,6 +163,14 @@ async function readPrincipal(request: FastifyRequest, parts: AccessParts): Promi
     case 'unusable':
       throw new Refused(controlProblem('unauthorized', credential.detail));
   }
+}
+
+/** The proof that a control token may need, for the url as its caller has written it. */
+function besideOf({ raw, protocol }: FastifyRequest): Beside {
+  const [proof, ...more] = headerValues(raw.rawHeaders, 'dpop');
+  const [host = ''] = headerValues(raw.rawHeaders, 'host');
+  const target = { method: raw.method ?? '', url: `${protocol}://${host}${raw.url ?? ''}` };
+  return proof === undefined || more.length > 0 ? { target } : { target, proof };
 }
 
 export function notFound(): Refused {

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { type Json, type JsonObject, parseJson } from '../core/json.ts';
 import { ACTION_CLASSES } from '../core/classes.ts';
-import { readDelegation } from '../core/mandate/attenuation.ts';
+import { readDelegation } from '../core/mandate/delegation.ts';
 import { isAmount } from '../core/mandate/decimal.ts';
 import { unmeteredBound } from '../core/mandate/usage.ts';
 import { malformedConstraint } from '../core/mandate/constraints.ts';

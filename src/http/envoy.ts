@@ -7,14 +7,16 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Check } from '../check/check.ts';
-import { isJoinedAuthorization, readAuthorization } from '../core/credential.ts';
+import { readForwardedCertificate } from '../core/client-certificate.ts';
+import { type Beside, isJoinedAuthorization, readAuthorization } from '../core/credential.ts';
 import type { RecordedDecision } from '../core/decision.ts';
 import { REASON_TABLE } from '../core/reasons.ts';
 import { parseMissionReference } from '../core/reference.ts';
 import { type Body, type HttpRequest, headerValues } from '../core/request.ts';
 import type { Now } from '../core/time.ts';
+import { splitTarget } from '../core/uri.ts';
 import { type IdentitySource, allowHeaders, countVariants } from './identity.ts';
-import { type DenyDetail, PROBLEM_JSON, challenge, denyBody, problemBody } from './problem.ts';
+import { type DenyDetail, PROBLEM_JSON, type Schemes, challenge, denyBody, problemBody } from './problem.ts';
 import { allowEveryMethod, rawTarget } from './server.ts';
 
 const PREFIX = '/envoy';
@@ -23,6 +25,7 @@ export interface EnvoyDoor extends IdentitySource {
   readonly check: Check;
   readonly now: Now;
   readonly deny_detail: DenyDetail;
+  readonly schemes: Schemes;
   /** `proxy`: the proxy sets `x-request-id` itself, so that it stands for one request. */
   readonly request_ids: 'untrusted' | 'proxy';
   readonly complain: (what: string, error: unknown) => void;
@@ -106,20 +109,43 @@ function readMessage(
   const authorization = headerValues(headers, 'authorization');
   const host = headerValues(headers, 'host');
   const why = malformed ?? ambiguity(headers, authorization, host);
+  const { repeat } = repeatOf(headers, door);
+  const beside = besideOf(method, target, host[0], headers, door, repeat?.key?.text);
   return {
     door: 'envoy',
     check_point: 'request',
     arrived: door.now(),
-    presented: readAuthorization(authorization),
+    presented: readAuthorization(authorization, beside),
     selected: parseMissionReference(headerValues(headers, 'mission-reference')),
     is_vouched: false,
-    ...repeatOf(headers, door),
+    ...(repeat === undefined ? {} : { repeat }),
     ...(why === undefined ? {} : { malformed: why }),
     method,
     target,
     host: host[0],
     headers,
     body,
+  };
+}
+
+/** What is shown beside the token: the proof, for the url that the client has asked for, and its certificate. */
+function besideOf(
+  method: string,
+  target: string,
+  host: string | undefined,
+  headers: readonly string[],
+  { scheme }: EnvoyDoor,
+  request_id: string | undefined,
+): Beside {
+  const [proof] = headerValues(headers, 'dpop');
+  const certificate_sha256 = readForwardedCertificate(headerValues(headers, 'x-forwarded-client-cert'));
+  return {
+    ...(proof === undefined ? {} : { proof }),
+    ...(certificate_sha256 === undefined ? {} : { certificate_sha256 }),
+    ...(host === undefined
+      ? {}
+      : { target: { method, url: `${scheme}://${host}${splitTarget(target).path}` } }),
+    ...(request_id === undefined ? {} : { request_id }),
   };
 }
 
@@ -142,6 +168,10 @@ function ambiguity(
 ): string | undefined {
   if (authorization.length > 1 || authorization.some(isJoinedAuthorization))
     return 'two authorization headers';
+  const proofs = headerValues(headers, 'dpop');
+  // A compact JWS has no comma: one that has is two, joined by some hop.
+  if (proofs.length > 1 || proofs.some((proof) => proof.includes(','))) return 'two dpop headers';
+  if (headerValues(headers, 'x-forwarded-client-cert').length > 1) return 'two client certificate headers';
   if (host.length > 1) return 'two host headers';
   if (headerValues(headers, 'connection').some(namesAHeader))
     return 'the connection header names another header';
@@ -172,14 +202,16 @@ async function answer(request: HttpRequest, reply: FastifyReply, door: EnvoyDoor
   return reply.code(status).headers(headers).send(body);
 }
 
-function denial(decision: RecordedDecision, { presented }: HttpRequest, { deny_detail }: EnvoyDoor) {
-  const authenticate = challenge(decision, presented);
+function denial(decision: RecordedDecision, { presented }: HttpRequest, { deny_detail, schemes }: EnvoyDoor) {
+  const authenticate = challenge(decision, presented, schemes);
+  const { dpop_nonce } = decision.credential;
   return {
     status: REASON_TABLE[decision.reason!].status,
     headers: {
       'content-type': PROBLEM_JSON,
       'cache-control': 'no-store',
       ...(authenticate === undefined ? {} : { 'www-authenticate': authenticate }),
+      ...(dpop_nonce === undefined ? {} : { 'dpop-nonce': dpop_nonce }),
     },
     body: denyBody(decision, deny_detail),
   };

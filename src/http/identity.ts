@@ -2,6 +2,7 @@
  * What an allowed request carries on: the complete set of identity headers, each either set by us or listed for
  * removal, so that none that a client has sent survives.
  */
+import { currentActor } from '../core/actors.ts';
 import type { RecordedDecision } from '../core/decision.ts';
 import type { HttpRequest } from '../core/request.ts';
 
@@ -52,9 +53,10 @@ function identityOf(
   const { credential, mandate, decision_id } = decision;
   const identity: Partial<Record<IdentityHeader, string>> = { 'x-mandate-decision': decision_id };
   if (credential.verdict === 'usable') {
-    const realm = realms.get(credential.issuer!) ?? '';
-    identity['x-mandate-subject'] = visible(`${realm}/${credential.subject!}`);
-    identity['x-mandate-actor'] = visible(`${realm}/${credential.client_id!}`);
+    const { issuer = '', subject = '', client_id = '', actors = [] } = credential;
+    const actor = currentActor({ issuer, client_id, actors });
+    identity['x-mandate-subject'] = visible(`${realms.get(issuer) ?? ''}/${subject}`);
+    identity['x-mandate-actor'] = visible(`${realms.get(actor.iss) ?? ''}/${actor.sub}`);
   }
   if (mandate.verdict === 'legitimate') {
     const lineage = mandate.lineage!;

@@ -30,19 +30,53 @@ const MISSION_DENIALS: Partial<Record<Reason, string>> = {
   view_inconsistent: 'step_up_required',
 };
 
-/** The `WWW-Authenticate` value of a deny (RFC 6750 section 3), or undefined where a challenge would not help. */
-export function challenge(decision: RecordedDecision, presented: Presented): string | undefined {
+/** How a client may show its token. */
+export interface Schemes {
+  readonly is_bearer_served: boolean;
+  /** Of proofs; empty where none are checked. */
+  readonly dpop_algorithms: readonly string[];
+}
+
+/**
+ * The `WWW-Authenticate` value of a deny (RFC 6750 section 3, RFC 9449 section 7.1), or undefined where a challenge
+ * would not help.
+ */
+export function challenge(
+  decision: RecordedDecision,
+  presented: Presented,
+  schemes: Schemes,
+): string | undefined {
   const reason = decision.reason!;
-  if (reason === 'credential_invalid') {
-    // RFC 6750 section 3.1: no error code for a request that showed no bearer token; and a token that could not be
-    // verified now is not to be thrown away.
-    const hasToken =
-      decision.credential.verdict !== 'unverifiable' &&
-      (presented.kind === 'bearer' || presented.kind === 'unreadable');
-    return hasToken ? 'Bearer error="invalid_token"' : 'Bearer';
-  }
+  const tried = presented.kind === 'token' && presented.scheme === 'dpop' ? 'DPoP' : 'Bearer';
+  if (reason === 'credential_invalid') return offered(schemes, { [tried]: errorOf(decision, presented) });
   const denial = MISSION_DENIALS[reason];
-  return denial === undefined ? undefined : `Bearer error="insufficient_scope", mission_denial="${denial}"`;
+  if (denial === undefined) return undefined;
+  const error = `error="insufficient_scope", mission_denial="${denial}"`;
+  return tried === 'DPoP' ? `DPoP ${error}, ${algorithms(schemes)}` : `Bearer ${error}`;
+}
+
+/**
+ * RFC 6750 section 3.1: no error code for a request that showed no token; and a token that could not be verified now
+ * is not to be thrown away.
+ */
+function errorOf({ credential }: RecordedDecision, { kind }: Presented): string | undefined {
+  if (credential.verdict === 'unverifiable' || (kind !== 'token' && kind !== 'unreadable')) return undefined;
+  return `error="${credential.dpop_error ?? 'invalid_token'}"`;
+}
+
+function offered(
+  schemes: Schemes,
+  { Bearer, DPoP }: { readonly Bearer?: string | undefined; readonly DPoP?: string | undefined },
+): string {
+  const { is_bearer_served, dpop_algorithms } = schemes;
+  const bearer = is_bearer_served ? [['Bearer', Bearer].filter(Boolean).join(' ')] : [];
+  const dpop =
+    dpop_algorithms.length === 0 ? [] : [`DPoP ${[DPoP, algorithms(schemes)].filter(Boolean).join(', ')}`];
+  return [...bearer, ...dpop].join(', ');
+}
+
+function algorithms({ dpop_algorithms }: Schemes): string {
+  return `algs="${dpop_algorithms.join(' ')}"`;
 }
 
 export interface Problem {

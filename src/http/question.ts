@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { Check } from '../check/check.ts';
 import { ACTION_CLASSES } from '../core/classes.ts';
-import { type Presented, readAuthorization } from '../core/credential.ts';
+import { type Presented, shown } from '../core/credential.ts';
 import type { RecordedDecision } from '../core/decision.ts';
 import { drained } from '../core/drain.ts';
 import { OUTCOMES } from '../core/mandate/stored-decision.ts';
@@ -112,7 +112,8 @@ export function openNativeDoor(server: FastifyInstance, door: NativeDoor): void 
     const asked = readQuestion(request.body);
     const caller = await door.access.asking(request, asked.mandate?.id);
     const decided = asked.check_point === 'drain' ? drain : one;
-    const decision = await decided(door.check, asked, { arrived, now: door.now, ...caller });
+    const asking = { arrived, now: door.now, presented: presentedBy(asked), ...caller };
+    const decision = await decided(door.check, asked, asking);
     return reply.code(200).header('cache-control', 'no-store').send(decision);
   });
 }
@@ -134,6 +135,7 @@ function readQuestion(body: unknown): Asked {
 interface Asking {
   readonly arrived: Instant;
   readonly now: Now;
+  readonly presented: Presented;
   readonly principal: string | undefined;
   /** The control policies let this caller ask without the agent's credential. */
   readonly may_ask: boolean;
@@ -157,7 +159,7 @@ async function drain(check: Check, asked: Asked, asking: Asking): Promise<Record
   return drained(answered);
 }
 
-function toQuestion(asked: Asked, { arrived, principal, may_ask }: Asking): Question {
+function toQuestion(asked: Asked, { arrived, presented, principal, may_ask }: Asking): Question {
   const { check_point, mandate, action: named, resource, min_version, approval, queued_at } = asked;
   const { decision_id, outcome, child: derived, authorization_details, freshness: token } = asked;
   const optional = {
@@ -177,7 +179,7 @@ function toQuestion(asked: Asked, { arrived, principal, may_ask }: Asking): Ques
     door: 'native',
     check_point,
     arrived,
-    presented: presentedBy(asked),
+    presented,
     selected: mandate ?? 'absent',
     is_vouched: may_ask && POINTS[check_point].is_vouched,
     parameters: asked.parameters ?? {},
@@ -186,8 +188,16 @@ function toQuestion(asked: Asked, { arrived, principal, may_ask }: Asking): Ques
   };
 }
 
-function presentedBy({ credential }: Asked): Presented {
-  return readAuthorization(credential === undefined ? [] : [`Bearer ${credential.token}`]);
+/** One showing for all the checks of a question: its proof is judged once. */
+function presentedBy({ credential, method, url }: Asked): Presented {
+  if (credential === undefined) return { kind: 'none' };
+  const { token, dpop: proof, certificate_sha256 } = credential;
+  const beside = {
+    ...(proof === undefined ? {} : { proof }),
+    ...(certificate_sha256 === undefined ? {} : { certificate_sha256 }),
+    ...(method === undefined || url === undefined ? {} : { target: { method, url } }),
+  };
+  return shown(token, 'unnamed', beside);
 }
 
 function repeatOf({ idempotency_key, retry_of }: Asked): { readonly repeat?: Repeat } {

@@ -21,6 +21,8 @@ const USABLE: CredentialFact = {
   client_id: 'agent-1',
   expires_at_ms: Date.now() + 60_000,
   mission: { id: 'msn_1', issuer: MANDATES, authority_hash: 'sha-256:authority' },
+  actors: [],
+  bound_by: [],
 };
 
 const own = () =>
@@ -73,6 +75,8 @@ function harness(replaced: Partial<CheckParts> = {}): Harness {
       permit_validity_ms: 1000,
       clock_tolerance_ms: 5000,
       settle_within_ms: 60_000,
+      are_actors_required: false,
+      require_proof: new Map(),
       realms: new Map(),
     },
     deadline_ms: 40,
@@ -91,7 +95,7 @@ const request = (method = 'POST'): HttpRequest => ({
   door: 'envoy',
   check_point: 'request',
   arrived: now(),
-  presented: { kind: 'bearer', token: 't' },
+  presented: { kind: 'token', scheme: 'bearer', token: 't', beside: {} },
   selected: 'absent',
   is_vouched: false,
   method,

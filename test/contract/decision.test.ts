@@ -421,9 +421,9 @@ const CASES: readonly Case[] = [
     token: { exp: 1 },
   }),
   nobody(
-    'an act chain',
+    'an act chain that is malformed',
     ['unusable', 'actor_invalid'],
-    { claims: 'active', token: { act: { sub: 'agent-2' } } },
+    { claims: 'active', token: { act: { sub: 2 } } },
     'actor_invalid',
   ),
   unnamed('no reference', 'mission_context_missing', {}),
@@ -713,7 +713,7 @@ describe('a malformed question: 400 problem+json', () => {
 // --- the order of reasons ---------------------------------------------------------------------------------------
 
 const EXPIRED: Question = { token: { exp: 1 } };
-const ACTOR: Question = { token: { act: { sub: 'agent-2' } } };
+const ACTOR: Question = { token: { act: { sub: 2 } } };
 const BEHIND: Question = { members: { min_version: 9 } };
 
 type Pair = readonly [earlier: string, later: string, question: Question, wanted?: JsonObject];

@@ -23,6 +23,8 @@ const USABLE: CredentialFact = {
   client_id: 'agent-1',
   expires_at_ms: at(600_000).wall_ms,
   mission: 'absent',
+  actors: [],
+  bound_by: [],
 };
 const resource = (path: string): Action['resource'] => {
   const parsed = parseResource(`https://git.example${path}`);
@@ -178,6 +180,8 @@ const cases: fc.Arbitrary<Case> = fc
         permit_validity_ms: 1000,
         clock_tolerance_ms: 5000,
         settle_within_ms: 60_000,
+        are_actors_required: false,
+        require_proof: new Map(),
         realms: new Map([[ALICE.iss, 'corp']]),
       },
     },

@@ -279,7 +279,7 @@ describe('7 · a credential that is not usable: 401, whatever is wrong with it',
     expect(summary(await exchange({ bearer }))).toEqual(UNUSABLE);
   });
 
-  test('a chain of actors that is not checked: 403 actor_invalid', async () => {
+  test('a chain of actors that the mandate does not hand on to: 403 actor_invalid', async () => {
     const bearer = await sidecar.tokenFor(record, { act: { sub: 'agent-0' } });
     const expected = [403, 'actor_invalid', 'unusable', 'not_evaluated', 'not_evaluated'];
     expect(summary(await exchange({ bearer }))).toEqual(expected);

@@ -1,6 +1,7 @@
 /** Child and parent, pair by pair: a table to check by eye (design/2, Attenuation). */
 import { describe, expect, test } from 'vitest';
-import { delegationFits, fitsInside, readDelegation, replaces } from '../../src/core/mandate/attenuation.ts';
+import { fitsInside, replaces } from '../../src/core/mandate/attenuation.ts';
+import { delegationFits, readDelegation } from '../../src/core/mandate/delegation.ts';
 import { type EffectiveEntry, approvedEntry } from '../../src/core/mandate/authority.ts';
 import type { JsonObject } from '../../src/core/json.ts';
 import type { AuthorityEntry } from '../../src/core/mandate/record.ts';

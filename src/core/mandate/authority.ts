@@ -2,6 +2,7 @@
  * What a mandate covers now, and whether a request lies inside. One function for every reader of authority: it is cut
  * by what was contained, discharged or tightened, in the mandate and in every ancestor.
  */
+import { type Chain, mayActUnder } from '../actors.ts';
 import { type Json, type JsonObject, isObject, member } from '../json.ts';
 import { type ResourceUri, isWithin, parseResource } from '../uri.ts';
 import { type Exercise, type Unmet, unmetConstraint } from './constraints.ts';
@@ -140,7 +141,7 @@ function covers(
 }
 
 export interface Uncovered {
-  readonly reason: Unmet | 'authority_contained';
+  readonly reason: Unmet | 'authority_contained' | 'actor_invalid';
   readonly detail: string;
 }
 
@@ -154,17 +155,31 @@ export function matchEntry(
   entries: readonly EffectiveEntry[],
   resource: ResourceUri,
   exercise: Exercise,
+  acting: Acting = NOBODY_ELSE,
 ): EntryMatch {
   let failure: Uncovered | undefined;
   for (const candidate of entries) {
     if (!covers(candidate, exercise.action, resource)) continue;
-    const why = candidate.is_withdrawn ? WITHDRAWN : unmet(candidate, exercise);
+    const why = candidate.is_withdrawn ? WITHDRAWN : unmet(candidate, exercise, acting);
     if (why === undefined) return { matched: candidate };
     // That a constraint failed says more than that another entry was withdrawn.
     if (failure === undefined || failure === WITHDRAWN) failure = why;
   }
   return failure ?? { reason: 'out_of_authority', detail: 'no entry covers this action on this resource' };
 }
+
+/** Who acts below the mandate's client, and how deep that client is. */
+export interface Acting {
+  readonly hops: Chain;
+  readonly depth: number;
+}
+
+const NOBODY_ELSE: Acting = { hops: [], depth: 0 };
+
+const NOT_HANDED_ON: Uncovered = {
+  reason: 'actor_invalid',
+  detail: 'the entry that covers this does not hand it on to these actors',
+};
 
 const WITHDRAWN: Uncovered = {
   reason: 'authority_contained',
@@ -176,7 +191,12 @@ const WITHHELD: Uncovered = {
   detail: 'a condition of the mandate does not hold',
 };
 
-function unmet(candidate: EffectiveEntry, exercise: Exercise): Uncovered | undefined {
+function unmet(
+  candidate: EffectiveEntry,
+  exercise: Exercise,
+  { hops, depth }: Acting,
+): Uncovered | undefined {
+  if (!mayActUnder(candidate.entry, hops, depth)) return NOT_HANDED_ON;
   for (const constraints of candidate.constraints) {
     const failed = unmetConstraint(constraints, exercise);
     if (failed !== undefined)
@@ -186,10 +206,17 @@ function unmet(candidate: EffectiveEntry, exercise: Exercise): Uncovered | undef
 }
 
 /** The entry of the mandate itself; every ancestor must cover the request as well, so its narrowing cuts at once. */
-export function matchLineage(lineage: Lineage, resource: ResourceUri, exercise: Exercise): EntryMatch {
+export function matchLineage(
+  lineage: Lineage,
+  resource: ResourceUri,
+  exercise: Exercise,
+  hops: Chain = [],
+): EntryMatch {
   if (isWithheld(lineage, exercise.wall_ms)) return WITHHELD;
   const keys = keysOf(resource);
-  const own = matchEntry(candidates(ownOf(lineage), resource, keys), resource, exercise);
+  const record = ownOf(lineage);
+  const acting = { hops, depth: record.depth };
+  const own = matchEntry(candidates(record, resource, keys), resource, exercise, acting);
   if ('reason' in own) return own;
   for (const ancestor of lineage.slice(0, -1)) {
     const match = matchEntry(candidates(ancestor, resource, keys), resource, exercise);

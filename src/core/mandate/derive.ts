@@ -1,7 +1,8 @@
 /** A child mandate: a subset of its parent's effective authority, for an actor that the parent's entries name. */
 import { formatTime, parseTime } from '../time.ts';
 import { anchor } from './anchors.ts';
-import { delegationFits, fitsInside, readDelegation } from './attenuation.ts';
+import { fitsInside } from './attenuation.ts';
+import { delegationFits, readDelegation } from './delegation.ts';
 import { type EffectiveEntry, effectiveEntries } from './authority.ts';
 import { isWithheld } from './condition-standing.ts';
 import { type SetAside, setAside } from './budgets.ts';

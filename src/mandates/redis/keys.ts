@@ -25,6 +25,9 @@ export interface Keys {
   readonly observed: (event_id: string) => string;
   readonly thing: (event_type: string, key: string) => string;
   readonly receipt: (mandate: string, nonce: string) => string;
+  /** DPoP proofs that were shown, by when they end, and the requests under whose ids they may come again. */
+  readonly proofs: string;
+  readonly proof_requests: string;
   readonly snapshot: (seq: number) => string;
 }
 
@@ -50,6 +53,8 @@ export function keysOf(tenant: string): Keys {
     observed: (event_id) => digested('o', event_id),
     thing: (event_type, name) => digested('t', event_type, name),
     receipt: (mandate, nonce) => digested('idem', mandate, nonce),
+    proofs: key('proofs'),
+    proof_requests: key('proof_requests'),
     snapshot: (seq) => key(`snap:${seq}`),
   };
 }

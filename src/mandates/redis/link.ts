@@ -34,7 +34,7 @@ export interface LinkOptions {
   readonly onError?: (error: Error) => void;
 }
 
-const SCRIPTS = { append: true, read: true, begin: true, roster: true, trim: true } as const;
+const SCRIPTS = { append: true, read: true, begin: true, roster: true, trim: true, proof: true } as const;
 type ScriptName = keyof typeof SCRIPTS;
 
 const CONNECT_TIMEOUT_MS = 1000;

@@ -2,7 +2,7 @@
  * The distributed engine: a log in Redis that a fleet of sidecars shares. Each keeps a replica of what it is asked for,
  * knows how old that is, and proves it current where an action cannot be undone.
  */
-import type { MandateStore, StoreFigures } from '../../check/ports.ts';
+import type { MandateStore, ProofMemory, StoreFigures } from '../../check/ports.ts';
 import { elapsed } from '../../core/time.ts';
 import { createAcknowledging } from './acknowledging.ts';
 import { type Engine, createEngine } from './engine.ts';
@@ -11,12 +11,14 @@ import { type Standing, stand } from './open.ts';
 import type { RedisStoreOptions } from './options.ts';
 import { OUTBOX_FAILED } from './health.ts';
 import { pause } from './pause.ts';
+import { createSharedProofs } from './proofs.ts';
 import { createProving } from './proving.ts';
 import { createReads } from './reads.ts';
 import { trim } from './trimming.ts';
 
 export type OpenedStore =
-  { readonly ok: true; readonly store: MandateStore } | { readonly ok: false; readonly error: string };
+  | { readonly ok: true; readonly store: MandateStore; readonly proofs: ProofMemory }
+  | { readonly ok: false; readonly error: string };
 
 /** The server, its replicas, the fleet and what is to be asked again are looked at so often. */
 const WATCH_MS = 500;
@@ -31,7 +33,8 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<Opened
     return { ok: false, error: why };
   }
   engine.sync.start();
-  return { ok: true, store: storeOf(engine, standing, options) };
+  const proofs = createSharedProofs(standing.links.writer, standing.keys);
+  return { ok: true, store: storeOf(engine, standing, options), proofs };
 }
 
 function storeOf(engine: Engine, standing: Standing, options: RedisStoreOptions): MandateStore {

@@ -1,0 +1,78 @@
+/** Forms posted to an authorization server: bounded in time and size, no redirects, and perhaps with a certificate. */
+import {
+  type Agent as PlainAgent,
+  type IncomingMessage,
+  Agent as HttpAgent,
+  request as plainRequest,
+} from 'node:http';
+import { Agent as SecureAgent, request as secureRequest } from 'node:https';
+
+export interface Endpoint {
+  readonly url: string;
+  /** PEM: what the client shows (RFC 8705 section 2), and whom it trusts; undefined where nothing is special. */
+  readonly tls?: { readonly cert?: string; readonly key?: string; readonly ca?: string };
+  readonly deadline_ms: number;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly content_type: string;
+  readonly body: string;
+}
+
+export interface Poster {
+  /** Rejects where there is no answer of at most `MAX_BYTES` in time; the message says why, and holds nothing that was sent. */
+  readonly post: (
+    form: Readonly<Record<string, string>>,
+    headers: Readonly<Record<string, string>>,
+  ) => Promise<Answer>;
+  readonly close: () => void;
+}
+
+const MAX_BYTES = 1024 * 1024;
+const MAX_SOCKETS = 32;
+
+export function createPoster({ url, tls, deadline_ms }: Endpoint): Poster {
+  const isPlain = url.startsWith('http:');
+  const settings = { keepAlive: true, maxSockets: MAX_SOCKETS };
+  const agent: PlainAgent = isPlain ? new HttpAgent(settings) : new SecureAgent({ ...settings, ...tls });
+  const send = isPlain ? plainRequest : secureRequest;
+  return {
+    post: (form, headers) => {
+      const body = new URLSearchParams(form).toString();
+      const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+      const signal = AbortSignal.timeout(deadline_ms);
+      const sent = send(url, {
+        method: 'POST',
+        agent,
+        signal,
+        headers: {
+          ...headers,
+          'content-type': 'application/x-www-form-urlencoded',
+          'content-length': Buffer.byteLength(body),
+        },
+      });
+      const fail = (error: Error): void =>
+        reject(new Error(signal.aborted ? `no answer in ${deadline_ms} ms` : error.message));
+      sent.on('error', fail);
+      sent.on('response', (response) => void read(response).then(resolve, fail));
+      sent.end(body);
+      return promise;
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+async function read(response: IncomingMessage): Promise<Answer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of response) {
+    const bytes = chunk as Buffer;
+    length += bytes.length;
+    // Leaving the loop destroys the stream, so nothing more is read.
+    if (length > MAX_BYTES) throw new Error(`the answer is larger than ${MAX_BYTES} bytes`);
+    chunks.push(bytes);
+  }
+  const content_type = (response.headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase();
+  return { status: response.statusCode ?? 0, content_type, body: Buffer.concat(chunks).toString('utf8') };
+}
