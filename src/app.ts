@@ -87,8 +87,9 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
   const ids = createIds();
   const settings = settingsOf(config);
   let sequence = 0;
+  const credentials = createCredentials({ issuers, clock_tolerance_s, proofs });
   const check = createCheck({
-    credentials: createCredentials({ issuers, clock_tolerance_s, proofs }),
+    credentials,
     mandates: store,
     issuer: config.issuer,
     policies: { current: () => policies.set },
@@ -122,6 +123,8 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
       now,
       digest: sha256,
       access,
+      credentials,
+      settings,
       ids,
       policy_revision: () => policies.set.revision,
       clock_tolerance_ms: settings.clock_tolerance_ms,

@@ -2,9 +2,10 @@
  * The contracts that the check needs fulfilled, types only. Adapters fulfil them and never import each other; none of
  * them throws towards the check: what fails outside comes back as a fact.
  */
-import type { CredentialFact, Presented } from '../core/credential.ts';
+import type { CredentialFact, Presented, UsableCredential } from '../core/credential.ts';
 import type { RecordedDecision } from '../core/decision.ts';
 import type { MandateFact } from '../core/facts.ts';
+import type { JsonObject } from '../core/json.ts';
 import type { ViewProof } from '../core/freshness.ts';
 import type { LogEntry, Position } from '../core/mandate/events.ts';
 import type { Lineage } from '../core/mandate/life.ts';
@@ -24,6 +25,15 @@ export interface Credentials {
     is_current: boolean,
   ) => CredentialFact | Promise<CredentialFact>;
 }
+
+export interface TokenInspector {
+  /** What a token says, verified now, whoever holds it: what it is bound to is for others to look at. */
+  readonly inspect: (token: string, at: Instant) => Promise<Inspected>;
+}
+
+export type Inspected =
+  | { readonly verdict: 'usable'; readonly credential: UsableCredential; readonly claims: JsonObject }
+  | Exclude<CredentialFact, UsableCredential>;
 
 /** A DPoP proof as it is remembered. */
 export interface ShownProof {

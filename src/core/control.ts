@@ -12,7 +12,8 @@ export type ControlAction =
   | 'decision.settle'
   | 'conditions.report'
   | 'fleet.read'
-  | 'check.ask';
+  | 'check.ask'
+  | 'token.introspect';
 
 /** Whoever asks something of the control listener, or a question of the check listener on its own word. */
 export interface Principal {

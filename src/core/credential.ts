@@ -78,7 +78,7 @@ export type CredentialFact =
   | { readonly verdict: 'not_presented' };
 
 /** Longest token looked at, in characters. */
-const MAX_TOKEN_LENGTH = 16_384;
+export const MAX_TOKEN_LENGTH = 16_384;
 /** RFC 6750 section 2.1 and RFC 9449 section 7.1: both schemes carry a `token68`. */
 const CREDENTIALS = /^(bearer|dpop) +([A-Za-z0-9._~+/-]+=*)$/i;
 

@@ -43,7 +43,10 @@ function isTheirs({ credential, asked }: Facts, lineage: Lineage): boolean {
 }
 
 /** Why these actors act under no entry of the mandate, whatever they ask for: before anything of it is shown. */
-function actorsUnfit({ credential, settings }: Facts, lineage: Lineage): string | undefined {
+export function actorsUnfit(
+  { credential, settings }: Pick<Facts, 'credential' | 'settings'>,
+  lineage: Lineage,
+): string | undefined {
   if (credential.verdict !== 'usable') return undefined;
   const { actors } = credential;
   const own = ownOf(lineage);

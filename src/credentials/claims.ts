@@ -14,9 +14,14 @@ export interface Verified {
   readonly confirmation: Confirmation;
 }
 
+/** With its claims as they stand in it, which are not kept. */
+export interface Stated extends Verified {
+  readonly claims: JsonObject;
+}
+
 export type Refusal = Exclude<CredentialFact, UsableCredential>;
 
-export type Read = Verified | Refusal;
+export type Read = Stated | Refusal;
 
 const MAX_NAME_LENGTH = 512;
 /** The last second that RFC 3339 can write. */
@@ -65,7 +70,7 @@ export function readClaims(
     bound_by: [],
     ...(authorization_details === undefined ? {} : { authorization_details }),
   };
-  return { credential, issuer, confirmation };
+  return { credential, issuer, confirmation, claims };
 }
 
 /** When the token ends, epoch ms; or why it counts at no time, or not yet. */

@@ -1,10 +1,10 @@
 /** The credential adapter: what a request presents becomes a fact; what was verified is remembered for a while. */
 import { hash } from 'node:crypto';
-import type { Credentials, ProofMemory } from '../check/ports.ts';
-import type { CredentialFact, ShownToken } from '../core/credential.ts';
+import type { Credentials, ProofMemory, TokenInspector } from '../check/ports.ts';
+import { type CredentialFact, MAX_TOKEN_LENGTH, type ShownToken } from '../core/credential.ts';
 import { type Instant, elapsed } from '../core/time.ts';
 import { type Opaque, type ReadToken, readToken, verifyToken } from './access-token.ts';
-import { type Read, type Verified, isForUs, readClaims, unusable } from './claims.ts';
+import { type Read, type Refusal, type Verified, isForUs, readClaims, unusable } from './claims.ts';
 import { confirmHolder } from './holder.ts';
 import type { Introspection } from './introspection.ts';
 import type { TokenIssuer, TokenRules } from './issuer.ts';
@@ -23,7 +23,12 @@ interface Remembered {
 /** Verified tokens kept; the oldest goes when another comes. */
 const MAX_REMEMBERED = 10_000;
 
-export function createCredentials(parts: CredentialsParts): Credentials {
+/** Never the token itself: a key that leaks in a dump or a metric must not be a credential. */
+function keyOf(token: string): string {
+  return hash('sha256', token, 'base64url');
+}
+
+export function createCredentials(parts: CredentialsParts): Credentials & TokenInspector {
   const remembered = new Map<string, Remembered>();
   const tolerance_ms = parts.clock_tolerance_s * 1000;
   const introspecting = [...parts.issuers.values()].filter(isIntrospecting);
@@ -42,8 +47,9 @@ export function createCredentials(parts: CredentialsParts): Credentials {
 
   const remember = (key: string, read: Read, counts: Remembered['counts']): Read => {
     if ('verdict' in read) return read;
+    const { credential, issuer, confirmation } = read;
     if (remembered.size >= MAX_REMEMBERED) remembered.delete(remembered.keys().next().value!);
-    remembered.set(key, { verified: read, counts });
+    remembered.set(key, { verified: { credential, issuer, confirmation }, counts });
     return read;
   };
 
@@ -78,7 +84,11 @@ export function createCredentials(parts: CredentialsParts): Credentials {
     return 'of' in read ? verifyOpaque(token, key, read, at) : verifySigned(token, key, read, at);
   };
 
-  const confirm = (read: Read, shown: ShownToken, at: Instant): CredentialFact | Promise<CredentialFact> => {
+  const confirm = (
+    read: Verified | Refusal,
+    shown: ShownToken,
+    at: Instant,
+  ): CredentialFact | Promise<CredentialFact> => {
     if ('verdict' in read) return read;
     if (read.confirmation.jkt === undefined) return confirmHolder(read, shown, verifyProof, at);
     const known = judged.get(shown) ?? confirmHolder(read, shown, verifyProof, at);
@@ -87,6 +97,14 @@ export function createCredentials(parts: CredentialsParts): Credentials {
   };
 
   return {
+    inspect: async (token, at) => {
+      const read =
+        token.length > MAX_TOKEN_LENGTH
+          ? unusable('the token is too long')
+          : await verify(token, keyOf(token), at);
+      if ('verdict' in read) return read;
+      return { verdict: 'usable', credential: read.credential, claims: read.claims };
+    },
     verify: (presented, at, is_current) => {
       switch (presented.kind) {
         case 'none':
@@ -96,8 +114,7 @@ export function createCredentials(parts: CredentialsParts): Credentials {
         case 'unreadable':
           return unusable(presented.detail);
         case 'token': {
-          // Never the token itself: a key that leaks in a dump or a metric must not be a credential.
-          const key = hash('sha256', presented.token, 'base64url');
+          const key = keyOf(presented.token);
           const known = recall(key, at, is_current);
           if (known !== undefined) return confirm(known, presented, at);
           return verify(presented.token, key, at).then((read) => confirm(read, presented, at));

@@ -33,6 +33,7 @@ const ACTIONS: Readonly<Record<ControlAction, readonly string[]>> = {
   'conditions.report': [],
   'fleet.read': [],
   'check.ask': [],
+  'token.introspect': [],
 };
 
 const MODEL = `

@@ -8,6 +8,7 @@ import { openEvents } from './events.ts';
 import { openFleet } from './fleet.ts';
 import { type Health, openHealth } from './health.ts';
 import type { MandateApi } from './api.ts';
+import { type Introspecting, openIntrospection } from './introspection.ts';
 import { openMandates } from './mandates.ts';
 import { openOperations } from './operations.ts';
 import { openProposals } from './proposals.ts';
@@ -16,7 +17,7 @@ import { type Tls, createServer } from './server.ts';
 /** Room for a proposal of the most entries with the longest prose. */
 const MAX_BODY_BYTES = 1024 * 1024;
 
-export interface ControlListener extends MandateApi, Health {
+export interface ControlListener extends MandateApi, Health, Introspecting {
   readonly tls: Tls | undefined;
   readonly complain: (what: string, error: unknown) => void;
 }
@@ -38,6 +39,7 @@ export function createControlListener(options: ControlListener): FastifyInstance
     openConditions(scope, options);
     openEvents(scope, options);
     openFleet(scope, options);
+    openIntrospection(scope, options);
   });
   return server;
 }

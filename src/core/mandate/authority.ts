@@ -243,14 +243,20 @@ export function withinToken(
   exercise: Exercise,
 ): TokenBound {
   if (details === undefined) return { within: true };
-  const entries = Array.isArray(details) ? (details as readonly Json[]).map(readTokenEntry) : [undefined];
-  if (entries.includes(undefined)) {
+  const entries = readDetails(details);
+  if (entries === undefined) {
     const detail = 'the token carries authorization details that are not understood';
     return { within: false, reason: 'unsupported_authorization_type', detail };
   }
-  const bounds = entries.map((entry, index) => approvedEntry(entry!, index));
+  const bounds = entries.map(approvedEntry);
   const match = matchEntry(bounds, resource, exercise);
   return 'matched' in match ? { within: true } : { within: false, ...match };
+}
+
+/** undefined unless every one of them is understood. */
+export function readDetails(details: Json): readonly AuthorityEntry[] | undefined {
+  const entries = Array.isArray(details) ? (details as readonly Json[]).map(readTokenEntry) : [undefined];
+  return entries.includes(undefined) ? undefined : (entries as readonly AuthorityEntry[]);
 }
 
 const TOKEN_ENTRY_MEMBERS = new Set([
