@@ -4,7 +4,6 @@ import type { FastifyInstance } from 'fastify';
 import { openDecisionLog } from './audit/decision-log.ts';
 import { createMetrics } from './audit/metrics.ts';
 import { createCheck } from './check/check.ts';
-import type { BarrierObserver } from './check/ports.ts';
 import type { Config } from './config.ts';
 import { type ActionsOptions, emptyActions, readActions } from './actions-file.ts';
 import type { ActionTable } from './core/action-table.ts';
@@ -12,7 +11,7 @@ import type { Settings } from './core/facts.ts';
 import type { PolicySet } from './core/policy.ts';
 import type { Now } from './core/time.ts';
 import { createCredentials } from './credentials/credentials.ts';
-import { createProofMemory } from './credentials/replay.ts';
+import { type Revoking, createRevoking } from './credentials/revoking.ts';
 import { sha256 } from './digest.ts';
 import { type LoadedControl, loadControl } from './engines/control.ts';
 import { loadPolicies } from './engines/load.ts';
@@ -21,12 +20,10 @@ import { createCheckListener } from './http/check-listener.ts';
 import { createControlListener } from './http/control-listener.ts';
 import type { Schemes } from './http/problem.ts';
 import { createIds } from './ids.ts';
-import { openRedisStore } from './mandates/redis/store.ts';
-import { openSqliteStore } from './mandates/sqlite/store.ts';
 import { readOperatorToken } from './operator-token.ts';
-import { closeIssuers, openIssuers, troubleOf } from './issuers.ts';
+import { closeIssuers, openIssuers, openRevocations, troubleOf } from './issuers.ts';
 import { ConfigurationError } from './reading.ts';
-import { redisOptions } from './redis-options.ts';
+import { openStore } from './open-store.ts';
 
 export interface AppParts {
   readonly version: string;
@@ -52,6 +49,7 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
   const opening = { now, complain, clock_tolerance_s };
   const issuers = await openIssuers(config.credentials, 'credentials', opening);
   const people = await openIssuers(config.control.issuers, 'control.issuers', opening);
+  const revocations = await openRevocations(config.credentials, 'credentials');
   const control = controlOf(config);
   const log = openLog(config.log.decisions);
   const away = () =>
@@ -69,8 +67,21 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
   });
   const opened = await openStore(config, parts, metrics.barrier);
   if (!opened.ok) throw new ConfigurationError([`store: ${opened.error}`]);
-  const { store, proofs } = opened;
+  const { store, proofs, errands } = opened;
   metrics.watch(store);
+  const revoking: Revoking | undefined =
+    errands === undefined || revocations.size === 0
+      ? undefined
+      : createRevoking({
+          revocations,
+          store,
+          errands,
+          by: { iss: config.issuer, sub: 'mandated' },
+          now,
+          told: metrics.told,
+          complain,
+        });
+  metrics.watchErrands(() => revoking?.waiting());
   const access = createAccess({
     issuer: config.issuer,
     store,
@@ -101,6 +112,7 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
     digest: sha256,
     sinks: [log, metrics],
     emitter: { id: ids.emitter(), next: () => (sequence += 1) },
+    ...(revoking === undefined ? {} : { revoking }),
     complain,
   });
   return {
@@ -141,37 +153,14 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
     }),
     warnings: [...policies.warnings, ...control.warnings],
     close: async () => {
+      revoking?.close();
+      for (const revocation of revocations.values()) revocation.close();
       closeIssuers(issuers);
       closeIssuers(people);
       await store.close();
       log.close();
     },
   };
-}
-
-async function openStore(config: Config, { version, now, complain }: AppParts, onBarrier: BarrierObserver) {
-  const { store, issuer, budgets } = config;
-  if (store.engine === 'sqlite') {
-    const opened = await openSqliteStore({ path: store.path, issuer, version, now, complain });
-    return opened.ok ? { ...opened, proofs: createProofMemory() } : opened;
-  }
-  const { tenant, outbox, working_set, keep_entries, unsafe_store, assume } = store;
-  return openRedisStore({
-    redis: redisOptions(store),
-    tenant,
-    issuer,
-    version,
-    outbox,
-    working_set,
-    keep_entries,
-    // An allow from what is held may be answered as long after it was decided as its permit lasts.
-    lease_ms: Math.max(budgets.consequential_read, budgets.consequential_write) + config.permit_validity_ms,
-    unsafe_store,
-    assume,
-    now,
-    onBarrier,
-    complain,
-  });
 }
 
 function actionsOf(config: Config): { readonly table: ActionTable; readonly text: string } {

@@ -98,6 +98,9 @@ const introspection = z.strictObject({
   signed: z.boolean().default(false),
 });
 
+/** Where tokens are revoked once their mandate has ended (RFC 7009). */
+const revocation = z.strictObject(asClient);
+
 const credential = z.strictObject({
   name: z
     .string()
@@ -106,6 +109,7 @@ const credential = z.strictObject({
   audiences: z.array(z.string().min(1)).min(1, 'expected at least one audience'),
   jwks: jwks.optional(),
   introspection: introspection.optional(),
+  revocation: revocation.optional(),
   algorithms: z.array(z.enum(ASYMMETRIC)).min(1, 'expected at least one asymmetric algorithm'),
   token_types: z.array(z.string().min(1).toLowerCase()).min(1).default(['at+jwt']),
   dpop: z.enum(['off', 'supported', 'required']).default('off'),
@@ -262,6 +266,7 @@ function withPaths(config: FileConfig, base: string): Config {
     ...each,
     ...(each.jwks !== undefined && 'file' in each.jwks ? { jwks: { file: at(each.jwks.file) } } : {}),
     ...(each.introspection === undefined ? {} : { introspection: clientAt(each.introspection) }),
+    ...(each.revocation === undefined ? {} : { revocation: clientAt(each.revocation) }),
     ...(each.dpop_nonce === undefined
       ? {}
       : { dpop_nonce: maybe('secret_file', each.dpop_nonce.secret_file) }),
@@ -368,7 +373,15 @@ function credentialProblems(
 
 /** What one entry says that cannot be: each as `.key: what was expected`. */
 function entryProblems(each: CredentialEntry, options: ConfigOptions): string[] {
-  const { jwks: source, introspection: asked, dpop, dpop_nonce, mtls, require_proof } = each;
+  const {
+    jwks: source,
+    introspection: asked,
+    revocation: told,
+    dpop,
+    dpop_nonce,
+    mtls,
+    require_proof,
+  } = each;
   const isProvable = dpop !== 'off' || mtls !== undefined;
   return [
     ...(source === undefined && asked === undefined
@@ -378,6 +391,7 @@ function entryProblems(each: CredentialEntry, options: ConfigOptions): string[] 
       ? ['.jwks.uri: expected an https URL without userinfo and fragment']
       : []),
     ...(asked === undefined ? [] : clientProblems(asked, '.introspection', options)),
+    ...(told === undefined ? [] : clientProblems(told, '.revocation', options)),
     ...(asked?.signed === true && source === undefined
       ? ['.introspection.signed: signed answers are verified with `jwks`, which is not there']
       : []),
@@ -404,11 +418,12 @@ function clientProblems(client: AsClient, key: string, options: ConfigOptions): 
 
 /** What belongs to the check listener: its door knows certificates, and its actions have classes. */
 function controlProblems(entries: readonly CredentialEntry[]): string[] {
-  return entries.flatMap(({ mtls, require_proof, dpop_nonce }, index) => {
+  return entries.flatMap(({ mtls, require_proof, dpop_nonce, revocation: told }, index) => {
     const misplaced = [
       ...(mtls === undefined ? [] : ['mtls']),
       ...(require_proof.length === 0 ? [] : ['require_proof']),
       ...(dpop_nonce === undefined ? [] : ['dpop_nonce']),
+      ...(told === undefined ? [] : ['revocation']),
     ];
     return misplaced.map((key) => `control.issuers.${index}.${key}: this is for \`credentials\` alone`);
   });

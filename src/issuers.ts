@@ -11,6 +11,8 @@ import type { TokenIssuer } from './credentials/issuer.ts';
 import { type Keys, createFileKeys, readKeySet } from './credentials/keys.ts';
 import { createNonces } from './credentials/nonces.ts';
 import { type Poster, createPoster } from './credentials/outbound.ts';
+import { type Revocation, createRevocation } from './credentials/revocation.ts';
+import { createSealing } from './credentials/sealing.ts';
 import { createRemoteKeys } from './credentials/remote-keys.ts';
 import { ConfigurationError, readBounded } from './reading.ts';
 
@@ -120,6 +122,22 @@ async function introspectionOf(
     signed_by: signed ? { keys: keys!, issuer, algorithms, clock_tolerance_s } : undefined,
     complain: (what) => complain(`credentials ${name}: ${what}`),
   });
+}
+
+/** By issuer, the servers that are told of tokens to be revoked. */
+export async function openRevocations(
+  entries: readonly CredentialEntry[],
+  key: string,
+): Promise<ReadonlyMap<string, Revocation>> {
+  const opened = entries.map(async ({ issuer, revocation }, index) => {
+    if (revocation === undefined) return [];
+    const client = await clientOf(revocation, issuer, `${key}.${index}.revocation`);
+    // What stands on disk is of no use without what this client proves itself with.
+    const secret = revocation.client_secret_file ?? revocation.private_key_file ?? revocation.tls!.key;
+    const sealing = createSealing(readBounded(secret, 'the secret'));
+    return [[issuer, createRevocation(posterOf(revocation), client, sealing)] as const];
+  });
+  return new Map((await Promise.all(opened)).flat());
 }
 
 const DEADLINE_MS = 2000;

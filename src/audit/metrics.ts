@@ -8,6 +8,10 @@ export interface Metrics extends DecisionSink {
   readonly barrier: BarrierObserver;
   /** The store that the gauges speak of, once there is one. */
   readonly watch: (store: Pick<MandateStore, 'health' | 'figures' | 'unsafe'>) => void;
+  /** What became of a token that was to be revoked at its authorization server. */
+  readonly told: (outcome: string) => void;
+  /** How many are still to be told of; undefined where nobody is told. */
+  readonly watchErrands: (waiting: () => number | undefined) => void;
   readonly render: () => Promise<{ readonly type: string; readonly text: string }>;
 }
 
@@ -64,6 +68,12 @@ export function createMetrics(sources: MetricsSources): Metrics {
     help: 'Checks that a barrier was for; by the count of barriers, how many share one.',
     registers,
   });
+  const told = new Counter({
+    name: 'mandated_token_revocations_total',
+    help: 'Tokens of ended mandates by what their authorization server made of it (`away` is tried again).',
+    labelNames: ['outcome'],
+    registers,
+  });
   observed(registers, sources);
   return {
     write: ({ decision, duration_ms }) => {
@@ -77,6 +87,8 @@ export function createMetrics(sources: MetricsSources): Metrics {
       joined.inc(checks_joined);
     },
     watch: (store) => watchStore(registers, store),
+    told: (outcome) => told.inc({ outcome }),
+    watchErrands: (waiting) => watchErrands(registers, waiting),
     render: async () => ({ type: registry.contentType, text: await registry.metrics() }),
   };
 }
@@ -100,6 +112,19 @@ function observed(registers: Registry[], sources: MetricsSources): void {
     registers,
     collect() {
       for (const { name, away } of sources.keys_away()) this.set({ issuer_name: name }, away ? 1 : 0);
+    },
+  });
+}
+
+function watchErrands(registers: Registry[], waiting: () => number | undefined): void {
+  new Gauge({
+    name: 'mandated_token_revocations_waiting',
+    help: 'Tokens of ended mandates whose authorization server is still to be told.',
+    registers,
+    collect() {
+      const count = waiting();
+      if (count === undefined) this.reset();
+      else this.set(count);
     },
   });
 }

@@ -56,6 +56,31 @@ export interface ProofMemory {
   readonly show: (proof: ShownProof, at: Instant) => Shown | Promise<Shown>;
 }
 
+/** What is to be done elsewhere, for as long as it takes and whatever becomes of this process: the outbox. */
+export interface Errands {
+  /** Oldest first. */
+  readonly list: () => readonly { readonly number: number; readonly text: string }[];
+  /** Resolves once it is on disk: true, or false where it cannot be kept. */
+  readonly entrust: (text: string) => Promise<boolean>;
+  readonly done: (number: number) => Promise<void>;
+}
+
+/** A token that was used, or tried, under a mandate. */
+export interface SeenToken {
+  readonly mandate: string;
+  /** Its issuer. */
+  readonly issuer: string;
+  readonly token: string;
+  readonly expires_at_ms: number;
+  /** The mandate has ended in a way that its tokens should not outlive. */
+  readonly is_to_be_revoked: boolean;
+}
+
+/** Remembers the tokens of mandates, to have them revoked where they came from once their mandate ends. */
+export interface TokenRevoking {
+  readonly seen: (token: SeenToken) => void;
+}
+
 export interface ViewNeed {
   /** Staleness budget of the action's class, milliseconds; 0 asks for a barrier sent after `arrived`. */
   readonly budget_ms: number;

@@ -6,13 +6,15 @@ import { stopFor } from '../core/mandate/life.ts';
 import type { CheckRequest } from '../core/request.ts';
 import { type Instant, formatTime } from '../core/time.ts';
 import { type HoldingParts, hold } from './hold.ts';
-import type { DecisionSink, Ids, Policies } from './ports.ts';
+import type { DecisionSink, Ids, Policies, TokenRevoking } from './ports.ts';
 
 export interface Recording extends HoldingParts {
   readonly sinks: readonly DecisionSink[];
   readonly emitter: Emitter;
   readonly ids: Ids;
   readonly policies: Policies;
+  /** Told of the tokens that are used under mandates; absent where nobody is to be told of them. */
+  readonly revoking?: TokenRevoking;
   /** Told of defects and of sinks that fail; never of a token or a path. */
   readonly complain: (what: string, error: unknown) => void;
 }
@@ -39,7 +41,24 @@ export async function record(
 
 function conclude(decision: Decision, facts: Facts, parts: Recording): RecordedDecision {
   const at = parts.now();
+  if (parts.revoking !== undefined) note(decision, facts, parts.revoking);
   return write(expirePermit(decision, facts, at), facts.asked.arrived, at, parts);
+}
+
+/** A decision that shows a mandate is one whose credential has joined it: the token is that mandate's. */
+function note(
+  { mandate, stop }: Decision,
+  { credential, asked: { presented } }: Facts,
+  revoking: TokenRevoking,
+): void {
+  if (mandate.id === undefined || credential.verdict !== 'usable' || presented.kind !== 'token') return;
+  revoking.seen({
+    mandate: mandate.id,
+    issuer: credential.issuer,
+    token: presented.token,
+    expires_at_ms: credential.expires_at_ms,
+    is_to_be_revoked: stop.revoke_tokens,
+  });
 }
 
 function write(decision: Decision, arrived: Instant, at: Instant, parts: Recording): RecordedDecision {

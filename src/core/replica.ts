@@ -134,6 +134,7 @@ export function subjectOf(event: MandateEvent): string | undefined {
     case 'metered':
     case 'held_up':
     case 'action_approved':
+    case 'tokens_revoked':
       return event.id;
     case 'proposed':
     case 'denied':

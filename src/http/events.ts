@@ -167,6 +167,7 @@ function eventData(event: MandateEvent) {
     case 'observed':
     case 'held_up':
     case 'action_approved':
+    case 'tokens_revoked':
       return undefined;
     case 'approved':
     case 'derived': {

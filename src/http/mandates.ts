@@ -6,7 +6,7 @@ import type { MandateFilter } from '../check/ports.ts';
 import type { Principal } from '../core/control.ts';
 import type { DeriveCommand } from '../core/mandate/commands.ts';
 import { type Lineage, effectiveEnd, effectiveState, ownOf } from '../core/mandate/life.ts';
-import { MANDATE_STATES, type MandateRecord } from '../core/mandate/record.ts';
+import { type HistoryItem, MANDATE_STATES, type MandateRecord } from '../core/mandate/record.ts';
 import { formatTime } from '../core/time.ts';
 import { notFound } from './access.ts';
 import { type ById, type MandateApi, attributed, commit, lineageOf, present } from './api.ts';
@@ -51,7 +51,7 @@ export function openMandates(scope: FastifyInstance, api: MandateApi): void {
   scope.get<ById>('/v1/mandates/:id', async (request) => present(await seen(request), api.now().wall_ms));
 
   scope.get<ById>('/v1/mandates/:id/history', async (request) => {
-    return { items: ownOf(await seen(request)).history };
+    return { items: historyOf(ownOf(await seen(request))) };
   });
 
   scope.get<ByVersion>('/v1/mandates/:id/versions/:version', async (request) => {
@@ -95,6 +95,20 @@ export function openMandates(scope: FastifyInstance, api: MandateApi): void {
     });
     return reply.code(201).send(present(await lineageOf(api, mandate!.id), api.now().wall_ms));
   });
+}
+
+type ShownItem = Omit<HistoryItem, 'operation'> & {
+  readonly operation: HistoryItem['operation'] | 'revoke_tokens';
+};
+
+/** Its changes, and between them what was done about its tokens elsewhere, in the order of the log. */
+function historyOf({ history, tokens_revoked = [] }: MandateRecord): readonly ShownItem[] {
+  const notes = tokens_revoked.map(({ seq, at, by, issuer, tokens }): ShownItem => {
+    const { state, version } = history.findLast((item) => item.seq < seq) ?? history[0]!;
+    const reason = `${tokens} at ${issuer}`;
+    return { seq, at, by, operation: 'revoke_tokens', reason, prior_state: state, state, version };
+  });
+  return notes.length === 0 ? history : [...history, ...notes].toSorted((a, b) => a.seq - b.seq);
 }
 
 /** Policies are asked about each node; after so many the checks have their turn. */

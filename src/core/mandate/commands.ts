@@ -168,6 +168,15 @@ export interface HealCommand extends Attributed {
   readonly lost: readonly MandateEvent[];
 }
 
+/** Tokens under the mandate that were revoked where they came from. */
+export interface NoteRevokedCommand extends Attributed {
+  readonly kind: 'note_revoked';
+  readonly id: string;
+  /** The authorization server that was told. */
+  readonly issuer: string;
+  readonly tokens: number;
+}
+
 export type Command =
   | ProposeCommand
   | ApproveCommand
@@ -178,7 +187,8 @@ export type Command =
   | ReserveCommand
   | SettleCommand
   | ObserveCommand
-  | HealCommand;
+  | HealCommand
+  | NoteRevokedCommand;
 
 export interface Refusal {
   readonly refused: ControlReason;

@@ -49,6 +49,13 @@ export type MandateEvent =
       readonly kind: 'action_approved';
       readonly id: string;
       readonly approval: ActionApproval;
+    } & Committed)
+  /** Tokens under the mandate were revoked where they came from; its version is as before. */
+  | ({
+      readonly kind: 'tokens_revoked';
+      readonly id: string;
+      readonly issuer: string;
+      readonly tokens: number;
     } & Committed);
 
 const KINDS: Readonly<Record<MandateEvent['kind'], true>> = {
@@ -62,6 +69,7 @@ const KINDS: Readonly<Record<MandateEvent['kind'], true>> = {
   held_up: true,
   observed: true,
   action_approved: true,
+  tokens_revoked: true,
 };
 
 /** False of what a newer build may have written. */
@@ -122,6 +130,8 @@ export function apply(event: MandateEvent, seq: number, lookup: Lookup): Folded 
       return { observation: event.observation };
     case 'action_approved':
       return approvedAction(event, lookup);
+    case 'tokens_revoked':
+      return tokensRevoked(event, seq, lookup);
   }
 }
 
@@ -212,4 +222,16 @@ function approvedAction(
     ({ approved_until }) => (parseTime(approved_until) ?? -Infinity) > wall_ms,
   );
   return replaced(id, { action_approvals: [...open, approval] }, lookup);
+}
+
+/** More notes say nothing new; what ends a mandate is bounded, what tokens it had is not. */
+const MOST_NOTES = 256;
+
+function tokensRevoked(
+  { id, issuer, tokens, at, by }: EventOf<'tokens_revoked'>,
+  seq: number,
+  lookup: Lookup,
+): Folded | 'inapplicable' {
+  const notes = [...(lookup.mandate(id)?.tokens_revoked ?? []), { seq, at, by, issuer, tokens }];
+  return replaced(id, { tokens_revoked: notes.slice(-MOST_NOTES) }, lookup);
 }

@@ -160,6 +160,7 @@ function keepAgain(lost: MandateEvent, stored: Stored): readonly MandateEvent[] 
     case 'metered':
     case 'held_up':
     case 'action_approved':
+    case 'tokens_revoked':
       return [];
   }
 }

@@ -9,6 +9,7 @@ import { returned } from './budgets.ts';
 import { cascade } from './cascade.ts';
 import {
   type Command,
+  type NoteRevokedCommand,
   type OperateCommand,
   type Stored,
   type Writing,
@@ -58,7 +59,15 @@ export function operate(command: Command, writing: Writing): Written {
       return settle(command, writing.stored);
     case 'heal':
       return heal(command, writing.stored);
+    case 'note_revoked':
+      return noteRevoked(command, writing.stored);
   }
+}
+
+function noteRevoked({ id, issuer, tokens, by, at_ms }: NoteRevokedCommand, stored: Stored): Written {
+  if (stored.mandate(id) === undefined) return refuse('not_found', 'no such mandate');
+  const event = { kind: 'tokens_revoked', id, issuer, tokens, at: formatTime(at_ms), by } as const;
+  return { events: [event], about: { mandate: id } };
 }
 
 /** Order of checks on a write: nonce, expected version, same state, transition. */

@@ -199,6 +199,15 @@ export interface ActionApproval {
   readonly used_by?: string;
 }
 
+/** Tokens of a mandate that were revoked at the authorization server that they came from. */
+export interface RevokedTokens {
+  readonly seq: number;
+  readonly at: string;
+  readonly by: Party;
+  readonly issuer: string;
+  readonly tokens: number;
+}
+
 export interface MandateRecord extends ApprovedTerms {
   readonly state: MandateState;
   readonly version: number;
@@ -214,6 +223,8 @@ export interface MandateRecord extends ApprovedTerms {
   /** Those that have not run out. */
   readonly action_approvals?: readonly ActionApproval[];
   readonly history: readonly HistoryItem[];
+  /** Not of `history`, whose items are changes of the mandate: these are shown among them. */
+  readonly tokens_revoked?: readonly RevokedTokens[];
 }
 
 /** Members that an operation replaces; null removes one. */

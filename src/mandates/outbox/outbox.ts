@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import type { Errands } from '../../check/ports.ts';
 import type { OperateCommand } from '../../core/mandate/commands.ts';
 import { createCalls } from '../calls.ts';
 import type { Ending, FromOutbox, Intent, Memory, ToOutbox } from './protocol.ts';
@@ -24,6 +25,8 @@ export interface Outbox {
   readonly done: (number: number) => Promise<boolean>;
   /** Latest first. */
   readonly endings: (offset: number, limit: number) => Promise<readonly Ending[]>;
+  /** What is to be done elsewhere, whatever becomes of this process. */
+  readonly errands: Errands;
   readonly isBroken: () => boolean;
   readonly close: () => Promise<void>;
 }
@@ -33,6 +36,7 @@ export type OpenedOutbox =
 
 /** More endings that the store does not take are refused: memory and disk are not a queue without an end. */
 const MOST_INTENTS = 4096;
+const MOST_ERRANDS = 65_536;
 
 type Answer = number | readonly Ending[] | boolean | undefined;
 
@@ -52,9 +56,11 @@ export async function openOutbox(path: string, tenant: string): Promise<OpenedOu
   const opened = Promise.withResolvers<OpenedOutbox>();
   const closed = Promise.withResolvers<void>();
   const intents = new Map<number, Intent>();
+  const errands = new Map<number, string>();
   let isBroken = false;
-  /** Intents that are being put on disk. */
+  /** Intents, and errands, that are being put on disk. */
   let asked = 0;
+  let entrusting = 0;
   const fail = (detail: string): void => {
     isBroken = true;
     calls.settleAll(undefined);
@@ -89,6 +95,22 @@ export async function openOutbox(path: string, tenant: string): Promise<OpenedOu
     endings: async (offset, limit) =>
       ((await ask((call) => ({ kind: 'endings', call, offset, limit }))) as readonly Ending[] | undefined) ??
       [],
+    errands: {
+      list: () => [...errands].map(([number, text]) => ({ number, text })),
+      entrust: async (text) => {
+        if (errands.size + entrusting >= MOST_ERRANDS) return false;
+        entrusting += 1;
+        const number = await ask((call) => ({ kind: 'entrust', call, text }));
+        entrusting -= 1;
+        if (typeof number !== 'number') return false;
+        errands.set(number, text);
+        return true;
+      },
+      done: async (number) => {
+        errands.delete(number);
+        await ask((call) => ({ kind: 'run', call, number }));
+      },
+    },
     isBroken: () => isBroken,
     close: async () => {
       if (!isBroken) worker.postMessage({ kind: 'close' } satisfies ToOutbox);
@@ -100,10 +122,11 @@ export async function openOutbox(path: string, tenant: string): Promise<OpenedOu
     switch (message.kind) {
       case 'ready':
         for (const each of message.intents) intents.set(each.number, each);
+        for (const { number, text } of message.errands) errands.set(number, text);
         return opened.resolve({ ok: true, outbox: outboxOf(message.memory) });
       case 'refused':
         return fail(message.detail);
-      case 'intended':
+      case 'numbered':
         return calls.settle(message.call, message.number);
       case 'endings':
         return calls.settle(message.call, message.endings);

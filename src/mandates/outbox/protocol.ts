@@ -24,6 +24,12 @@ export interface Intent {
 /** Entries that ended a mandate, as they stood in the log. */
 export type Ending = LogEntry;
 
+/** What must be done elsewhere, for as long as it takes; the text is whoever's it is. */
+export interface Errand {
+  readonly number: number;
+  readonly text: string;
+}
+
 export type ToOutbox =
   | {
       readonly kind: 'keep';
@@ -33,14 +39,21 @@ export type ToOutbox =
     }
   | { readonly kind: 'intend'; readonly call: number; readonly command: OperateCommand }
   | { readonly kind: 'done'; readonly call: number; readonly number: number }
+  | { readonly kind: 'entrust'; readonly call: number; readonly text: string }
+  | { readonly kind: 'run'; readonly call: number; readonly number: number }
   | { readonly kind: 'endings'; readonly call: number; readonly offset: number; readonly limit: number }
   | { readonly kind: 'close' };
 
 export type FromOutbox =
-  | { readonly kind: 'ready'; readonly memory: Memory; readonly intents: readonly Intent[] }
+  | {
+      readonly kind: 'ready';
+      readonly memory: Memory;
+      readonly intents: readonly Intent[];
+      readonly errands: readonly Errand[];
+    }
   | { readonly kind: 'refused'; readonly detail: string }
   | { readonly kind: 'kept'; readonly calls: readonly number[] }
-  | { readonly kind: 'intended'; readonly call: number; readonly number: number }
+  | { readonly kind: 'numbered'; readonly call: number; readonly number: number }
   | { readonly kind: 'endings'; readonly call: number; readonly endings: readonly Ending[] }
   | {
       readonly kind: 'failed';

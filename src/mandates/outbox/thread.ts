@@ -2,10 +2,10 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { StoreRefusal, openHardened, resultCode, value } from '../sqlite/database.ts';
-import type { Ending, FromOutbox, Intent, Memory, ToOutbox } from './protocol.ts';
+import type { Ending, Errand, FromOutbox, Intent, Memory, ToOutbox } from './protocol.ts';
 
 const APPLICATION_ID = 0x6d_61_6e_6f;
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 const SQLITE_FULL = 13;
 /** A server may come back from a copy of any age: what is forgotten, by the latest start, is what ended longest ago. */
 const MOST_ENDINGS = 1_000_000;
@@ -16,6 +16,8 @@ const TABLES = `
   CREATE INDEX ending_seq ON ending (seq);
   CREATE TABLE intent (number INTEGER PRIMARY KEY AUTOINCREMENT, command TEXT NOT NULL) STRICT;
 `;
+/** Schema 2 has errands as well. */
+const ERRANDS = 'CREATE TABLE errand (number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL) STRICT;';
 
 const port = parentPort!;
 const { file, id, tenant } = workerData as {
@@ -31,12 +33,14 @@ function say(message: FromOutbox): void {
 function begin(db: DatabaseSync): DatabaseSync {
   if (value(db, 'SELECT count(*) FROM sqlite_schema') === 0) {
     db.exec(
-      `BEGIN EXCLUSIVE; ${TABLES} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`,
+      `BEGIN EXCLUSIVE; ${TABLES} ${ERRANDS} PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`,
     );
     db.prepare('INSERT INTO memory VALUES (?, ?), (?, ?)').run('id', id, 'tenant', tenant);
   }
   if (value(db, 'PRAGMA application_id') !== APPLICATION_ID)
     throw new StoreRefusal('the file is of something else');
+  if (value(db, 'PRAGMA user_version') === 1)
+    db.exec(`BEGIN EXCLUSIVE; ${ERRANDS} PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
   const version = Number(value(db, 'PRAGMA user_version'));
   if (version !== SCHEMA_VERSION)
     throw new StoreRefusal(`the outbox has schema ${version}, and this build knows ${SCHEMA_VERSION}`);
@@ -57,6 +61,9 @@ function serve(db: DatabaseSync): void {
     ),
     intend: db.prepare('INSERT INTO intent (command) VALUES (?)'),
     done: db.prepare('DELETE FROM intent WHERE number = ?'),
+    entrust: db.prepare('INSERT INTO errand (body) VALUES (?)'),
+    run: db.prepare('DELETE FROM errand WHERE number = ?'),
+    errands: db.prepare('SELECT number, body FROM errand ORDER BY number'),
     intents: db.prepare('SELECT number, command FROM intent ORDER BY number'),
     memory: db.prepare('SELECT name, value FROM memory'),
   };
@@ -74,8 +81,15 @@ function serve(db: DatabaseSync): void {
         return undefined;
       case 'intend': {
         const { lastInsertRowid } = sql.intend.run(JSON.stringify(message.command));
-        return { kind: 'intended', call: message.call, number: Number(lastInsertRowid) };
+        return { kind: 'numbered', call: message.call, number: Number(lastInsertRowid) };
       }
+      case 'entrust': {
+        const { lastInsertRowid } = sql.entrust.run(message.text);
+        return { kind: 'numbered', call: message.call, number: Number(lastInsertRowid) };
+      }
+      case 'run':
+        sql.run.run(message.number);
+        return undefined;
       case 'done':
         sql.done.run(message.number);
         return undefined;
@@ -126,8 +140,11 @@ function serve(db: DatabaseSync): void {
   const intents = sql.intents.all().map((row): Intent => {
     return { number: Number(row.number), command: JSON.parse(String(row.command)) as Intent['command'] };
   });
+  const errands = sql.errands.all().map((row): Errand => {
+    return { number: Number(row.number), text: String(row.body) };
+  });
   sql.forget.run(MOST_ENDINGS);
-  say({ kind: 'ready', memory, intents });
+  say({ kind: 'ready', memory, intents, errands });
 }
 
 try {

@@ -48,7 +48,7 @@ export function fieldsOf(flat: readonly string[]): ReadonlyMap<string, string> {
 }
 
 /** Parts of a record that are replaced where they stand, and change no version. */
-export const PARTS = ['usage', 'action_approvals', 'held_until'] as const;
+export const PARTS = ['usage', 'action_approvals', 'held_until', 'tokens_revoked'] as const;
 
 export type RecordResult = MandateRecord | undefined | 'corrupt';
 

@@ -90,6 +90,7 @@ function earlierOf(event: MandateEvent, stored: Stored): MandateRecord | undefin
     case 'metered':
     case 'held_up':
     case 'action_approved':
+    case 'tokens_revoked':
       return stored.mandate(event.id);
     case 'proposed':
     case 'denied':

@@ -2,7 +2,7 @@
  * The distributed engine: a log in Redis that a fleet of sidecars shares. Each keeps a replica of what it is asked for,
  * knows how old that is, and proves it current where an action cannot be undone.
  */
-import type { MandateStore, ProofMemory, StoreFigures } from '../../check/ports.ts';
+import type { Errands, MandateStore, ProofMemory, StoreFigures } from '../../check/ports.ts';
 import { elapsed } from '../../core/time.ts';
 import { createAcknowledging } from './acknowledging.ts';
 import { type Engine, createEngine } from './engine.ts';
@@ -17,7 +17,12 @@ import { createReads } from './reads.ts';
 import { trim } from './trimming.ts';
 
 export type OpenedStore =
-  | { readonly ok: true; readonly store: MandateStore; readonly proofs: ProofMemory }
+  | {
+      readonly ok: true;
+      readonly store: MandateStore;
+      readonly proofs: ProofMemory;
+      readonly errands: Errands;
+    }
   | { readonly ok: false; readonly error: string };
 
 /** The server, its replicas, the fleet and what is to be asked again are looked at so often. */
@@ -34,7 +39,7 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<Opened
   }
   engine.sync.start();
   const proofs = createSharedProofs(standing.links.writer, standing.keys);
-  return { ok: true, store: storeOf(engine, standing, options), proofs };
+  return { ok: true, store: storeOf(engine, standing, options), proofs, errands: standing.outbox.errands };
 }
 
 function storeOf(engine: Engine, standing: Standing, options: RedisStoreOptions): MandateStore {

@@ -1,0 +1,103 @@
+/**
+ * Revoked here, told there: the tokens that were seen under a mandate are revoked where they came from once it ends. What
+ * is to be told stands in the outbox until it was, and then in the mandate's history.
+ */
+import type { LogPlace, MandateStore, SeenToken, TokenRevoking } from '../check/ports.ts';
+import { isTerminal, ownOf, stopFor } from '../core/mandate/life.ts';
+import { type KnownTokens, createKnownTokens } from './known-tokens.ts';
+import { type TellingParts, createTelling, errandOf } from './telling.ts';
+
+export interface RevokingParts extends TellingParts {
+  readonly store: Pick<MandateStore, 'entriesAfter' | 'onCommit' | 'lineage' | 'write' | 'figures'>;
+}
+
+export interface Revoking extends TokenRevoking {
+  /** Tokens whose servers are still to be told. */
+  readonly waiting: () => number;
+  readonly close: () => void;
+}
+
+const PAGE = 256;
+
+export function createRevoking(parts: RevokingParts): Revoking {
+  const { errands, revocations, complain } = parts;
+  const known = createKnownTokens();
+  const telling = createTelling(parts);
+
+  const entrust = async (token: SeenToken): Promise<void> => {
+    known.forget(token.mandate, token.token);
+    const { sealing } = revocations.get(token.issuer)!;
+    const isKept = await errands.entrust(errandOf(token, sealing.seal(token.token)));
+    // Its mandate denies it all the same; what is lost is that others hear of it.
+    if (!isKept) parts.told('lost');
+    if (!isKept) complain('a token of a mandate that ended cannot be put into the outbox');
+  };
+  const end = async (mandate: string): Promise<void> => {
+    const tokens = known.of(mandate);
+    if (tokens.length === 0 || !(await isToBeRevoked(mandate, parts))) return;
+    await Promise.all(tokens.map(entrust));
+    telling.wake();
+  };
+  const stopFollowing = follow(parts, known, end);
+  telling.wake();
+  return {
+    waiting: () => errands.list().length,
+    seen: (token) => {
+      if (!revocations.has(token.issuer)) return;
+      const isNew = known.add(token);
+      if (!isNew || !token.is_to_be_revoked) return;
+      void entrust(token).then(telling.wake);
+    },
+    close: () => {
+      stopFollowing();
+      telling.close();
+    },
+  };
+}
+
+/** A record may spare tokens (`revocation`), and an end by itself needs nobody to be told. */
+async function isToBeRevoked(mandate: string, { store }: RevokingParts): Promise<boolean> {
+  const read = await store.lineage(mandate, true);
+  if (!read.ok || read.lineage === undefined) return true;
+  const { state, revocation } = ownOf(read.lineage);
+  return stopFor(state, revocation).revoke_tokens;
+}
+
+/** Calls `end` for each mandate that the log says has ended. */
+function follow(
+  { store, complain }: RevokingParts,
+  known: KnownTokens,
+  end: (mandate: string) => Promise<void>,
+): () => void {
+  let place: LogPlace | undefined = store.figures().position;
+  let isReading = false;
+  let isAsked = false;
+  const read = async (): Promise<void> => {
+    if (place === undefined) place = store.figures().position;
+    for (; place !== undefined;) {
+      const page = await store.entriesAfter(place, PAGE);
+      if (!page.ok) {
+        // Entries that are gone may have been ends: all that are known are looked at.
+        if (page.refused === 'not_found') place = store.figures().position;
+        if (page.refused === 'not_found') for (const mandate of known.mandates()) await end(mandate);
+        return;
+      }
+      const last = page.entries.at(-1);
+      if (last === undefined) return;
+      place = { epoch: last.epoch, seq: last.seq };
+      for (const { event } of page.entries)
+        if (event.kind === 'changed' && isTerminal(event.state)) await end(event.id);
+    }
+  };
+  const wake = async (): Promise<void> => {
+    isAsked = true;
+    if (isReading) return;
+    isReading = true;
+    while (isAsked) {
+      isAsked = false;
+      await read().catch((error: unknown) => complain('the ends of mandates could not be followed', error));
+    }
+    isReading = false;
+  };
+  return store.onCommit(() => void wake());
+}
