@@ -63,7 +63,7 @@ export function compositeOf({ credential, claims, lineage, settings, wall_ms }: 
 function grantedBy({ authorization_details }: UsableCredential, lineage: Lineage, wall_ms: number) {
   const asked = authorization_details === undefined ? undefined : readDetails(authorization_details);
   if (asked === undefined && authorization_details !== undefined) return undefined;
-  const issuance = issuanceOf(lineage, wall_ms, asked, true);
+  const issuance = issuanceOf(lineage, wall_ms, { requested: asked, is_refresh: true });
   return 'refused' in issuance ? undefined : issuance.authorization_details;
 }
 

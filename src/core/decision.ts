@@ -8,7 +8,7 @@ import type { Stop } from './mandate/life.ts';
 import type { AuthorityEntry, MandateState } from './mandate/record.ts';
 import type { EngineAnswer } from './policy.ts';
 import type { ControlReason, NextAction, Reason } from './reasons.ts';
-import type { NamedBy } from './reference.ts';
+import type { MissionClaim, NamedBy } from './reference.ts';
 import type { CheckPoint } from './check-points.ts';
 
 export interface CredentialPart {
@@ -94,6 +94,8 @@ export interface Decision {
   readonly authorization_details?: readonly AuthorityEntry[];
   readonly max_exp?: string;
   readonly version?: number;
+  /** The claim that names the mandate in the token, and by which it joins. */
+  readonly mission?: MissionClaim;
   /** Of an issuance that is refused: the OAuth error, and what became of the mission where it has ended. */
   readonly error?: 'invalid_grant' | 'invalid_authorization_details' | 'temporarily_unavailable';
   readonly mission_error?: string;

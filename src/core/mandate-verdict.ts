@@ -10,6 +10,8 @@ import { approvalOf, lastSuspended } from './mandate/action-approval.ts';
 import { matchLineage, withinToken } from './mandate/authority.ts';
 import type { Exercise } from './mandate/constraints.ts';
 import { type Lineage, effectiveState, ownOf } from './mandate/life.ts';
+import { readDelegation } from './mandate/delegation.ts';
+import type { MandateRecord } from './mandate/record.ts';
 import { REASON_TABLE, type Reason } from './reasons.ts';
 import type { MandateFinding } from './verdicts.ts';
 
@@ -39,6 +41,8 @@ export function mandateVerdict(facts: Facts): MandateFinding {
 
 /** The credential's own mandate; a trusted caller without one may ask about any. */
 function isTheirs({ credential, asked }: Facts, lineage: Lineage): boolean {
+  const { client_id } = asked;
+  if (client_id !== undefined && !mayBeIssuedTo(client_id, ownOf(lineage))) return false;
   return credential.verdict === 'usable' ? joins(credential, lineage) : asked.is_vouched;
 }
 
@@ -121,15 +125,22 @@ function authorityVerdict(facts: Facts, joined: Extract<MandateFact, { kind: 'fo
 /** What an authorization server may issue; whether a child may be made is found out where the mandates are kept. */
 function aboutMandate({ asked, decided }: Facts, lineage: Lineage): MandateFinding {
   if (asked.check_point === 'delegate') return { verdict: 'legitimate' };
-  const issuance = issuanceOf(
-    lineage,
-    decided.wall_ms,
-    asked.authorization_details,
-    asked.check_point === 'refresh',
-  );
+  const { authorization_details: requested, client_id, check_point } = asked;
+  const is_refresh = check_point === 'refresh';
+  const issuance = issuanceOf(lineage, decided.wall_ms, { requested, client_id, is_refresh });
   return 'refused' in issuance
     ? illegitimate('out_of_authority', issuance.refused)
     : { verdict: 'legitimate', issuance };
+}
+
+/** The mandate's own client, or one that an entry hands on to. */
+function mayBeIssuedTo(client_id: string, own: MandateRecord): boolean {
+  return (
+    own.client_id === client_id ||
+    own.authority_set.some(({ delegation }) =>
+      readDelegation(delegation)?.allowed_delegates.includes(client_id),
+    )
+  );
 }
 
 /**

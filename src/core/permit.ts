@@ -106,7 +106,7 @@ export function refuseAfterwards(
   detail: string,
   next_action: NextAction = REASON_TABLE[reason].next_action,
 ): Decision {
-  const { authorization_details: _a, max_exp: _m, version: _v, ...rest } = decision;
+  const { authorization_details: _a, max_exp: _m, version: _v, mission: _c, ...rest } = decision;
   return {
     ...rest,
     ...spoiled(decision, reason),

@@ -46,6 +46,8 @@ export interface Asked {
   /** When the work was queued, epoch ms. */
   readonly queued_at_ms?: number;
   readonly child?: AskedChild;
+  /** The client that a token is to be issued to. */
+  readonly client_id?: string;
   /** What a token is to carry. */
   readonly authorization_details?: readonly AuthorityEntry[];
   /** Why the door could not read the request in one way only. */

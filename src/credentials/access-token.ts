@@ -68,7 +68,7 @@ export async function verifyToken(
       currentDate: new Date(at.wall_ms),
     });
     const claims = payload as unknown as JsonObject;
-    if (!isName(claims.jti)) return unusable('a claim that names something is not a name');
+    if (!isName(claims.jti)) return unusable('the claim `jti` is not a name');
     return readClaims(claims, issuer, rules, at);
   } catch (error) {
     return unusable(describe(error));

@@ -46,7 +46,8 @@ export function readClaims(
   expires_at_ms?: number,
 ): Read {
   const { sub, client_id } = claims;
-  if (!isName(sub) || !isName(client_id)) return unusable('a claim that names something is not a name');
+  if (!isName(sub)) return unusable('the claim `sub` is not a name');
+  if (!isName(client_id)) return unusable('the claim `client_id` is not a name');
   const times = readTimes(claims, rules, at, expires_at_ms);
   if (typeof times !== 'number') return times;
   const confirmation = readConfirmation(claims.cnf);

@@ -65,6 +65,7 @@ const question = z.strictObject({
   items: z.array(item).min(1).max(MAX_ITEMS).optional(),
   child: child.optional(),
   authorization_details: entries.max(64).optional(),
+  client_id: text(512).optional(),
   cnf: z.record(z.string(), z.json()).optional(),
 });
 
@@ -78,6 +79,7 @@ const OWN_MEMBERS: Readonly<Partial<Record<keyof Asked, readonly CheckPoint[]>>>
   queued_at: ['drain'],
   child: ['delegate'],
   authorization_details: ['issue', 'refresh'],
+  client_id: ['issue', 'refresh'],
   cnf: ['issue', 'refresh'],
 };
 
@@ -173,6 +175,7 @@ function toQuestion(asked: Asked, { arrived, presented, principal, may_ask }: As
     action: named,
     child: derived,
     authorization_details,
+    client_id: asked.client_id,
     queued_at_ms: queued_at === undefined ? undefined : parseTime(queued_at),
   };
   return {

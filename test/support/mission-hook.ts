@@ -1,5 +1,5 @@
 /** What an authorization server that knows of missions asks a sidecar before it issues (design/2, The check points). */
-import { type Json, type JsonObject, isObject, member } from '../../src/core/json.ts';
+import { type Json, type JsonObject, member } from '../../src/core/json.ts';
 import { TOKEN_EXCHANGE } from './authorization-server-clients.ts';
 import type {
   BeforeIssue,
@@ -36,13 +36,14 @@ async function asked(
   issuing: Issuing,
   mission: MissionClaim,
 ): Promise<Permitted | Refused> {
-  const { requested, granted, cnf } = issuing;
+  const { requested, granted, cnf, client_id } = issuing;
   const details = requested ?? granted;
   const answer = await question(sidecar, {
     point: pointOf(issuing),
     of: { id: mission.id },
     caller: 'operator',
     more: {
+      client_id,
       ...(details === undefined ? {} : { authorization_details: details }),
       ...(cnf === undefined ? {} : { cnf }),
     },
@@ -50,7 +51,7 @@ async function asked(
   // What cannot be read as authority is not what anybody was granted.
   if (answer.status === 400) return { error: 'invalid_authorization_details' };
   if (answer.status !== 200) throw new Error(JSON.stringify(answer.body));
-  return answer.body.effect === 'allow' ? permitted(sidecar, mission, answer.body) : refused(answer.body);
+  return answer.body.effect === 'allow' ? permitted(answer.body) : refused(answer.body);
 }
 
 /** What was granted once, with a refresh token or the token that is exchanged, is given as far as it is left. */
@@ -63,19 +64,11 @@ function refused({ error, mission_error }: JsonObject): Refused {
   return { error: String(error), mission_error: String(mission_error) };
 }
 
-/** A token joins by the hash of the current terms, which stands in the record. */
-async function permitted(
-  sidecar: Sidecar,
-  mission: MissionClaim,
-  answer: JsonObject,
-): Promise<Permitted | Refused> {
-  const { status, body } = await sidecar.control('GET', `/v1/mandates/${mission.id}`);
-  if (status !== 200 || !isObject(body)) return AWAY;
-  // It has changed between the two questions, so that the first is to be asked again.
-  if (body.version !== answer.version) return AWAY;
+/** The claim is what the token joins by, and that of the current terms. */
+function permitted({ authorization_details, max_exp, mission }: JsonObject): Permitted {
   return {
-    authorization_details: answer.authorization_details as Details,
-    max_exp: String(answer.max_exp),
-    mission: { ...mission, authority_hash: String(body.authority_hash) },
+    authorization_details: authorization_details as Details,
+    max_exp: String(max_exp),
+    mission: mission as unknown as MissionClaim,
   };
 }
