@@ -45,6 +45,8 @@ export interface SidecarOptions {
   /** Folders under the repository, or absolute; default: the Cedar sample. */
   readonly policies?: { readonly cedar?: string; readonly opa?: string; readonly control?: string };
   readonly actions?: string;
+  /** More members of the `corp` entry, as they stand in a YAML map: `dpop: required`. */
+  readonly credential?: string;
   /** YAML lines that replace or add top-level keys. */
   readonly extra?: string;
   readonly check?: string;
@@ -177,7 +179,7 @@ export function readLines(file: string): readonly JsonObject[] {
 }
 
 function configurationText(options: SidecarOptions): string {
-  const { policies, actions, extra, check, control, audience = GIT, store_path, store } = options;
+  const { policies, actions, extra, check, control, audience = GIT, store_path, store, credential } = options;
   const folders = Object.entries(policies ?? { cedar: 'policies/cedar' }).flatMap(([name, folder]) =>
     folder === undefined
       ? []
@@ -188,7 +190,7 @@ check: ${check ?? '{ listen: "127.0.0.1:0", deadline_ms: 2000, shutdown_grace_ms
 control: ${control ?? '{ listen: "127.0.0.1:0" }'}
 store: ${store ?? `{ engine: sqlite, path: ${store_path ?? 'data'} }`}
 credentials:
-  - { name: corp, issuer: "${AS}", audiences: ["${audience}"], jwks: { file: keys.json }, algorithms: [ES256] }
+  - { name: corp, issuer: "${AS}", audiences: ["${audience}"], jwks: { file: keys.json }, algorithms: [ES256]${credential === undefined ? '' : `, ${credential}`} }
 actions: ${JSON.stringify(actions ?? join(ROOT, 'policies/actions.yaml'))}
 policies: { ${folders.join(', ')} }
 log: { decisions: decisions.jsonl }

@@ -17,6 +17,12 @@ export interface EnvoyOptions {
   readonly with_request_body?: { readonly max_request_bytes: number };
   readonly failure_mode_allow?: boolean;
   readonly timeout_ms?: number;
+  /** Clients connect by TLS, and may show a certificate of these: whose it was the authorizer is told, by Envoy alone. */
+  readonly downstream_tls?: {
+    readonly cert_file: string;
+    readonly key_file: string;
+    readonly client_ca_file: string;
+  };
   /** Off, so that a hostile path reaches the authorizer as it was written. */
   readonly normalize?: boolean;
 }
@@ -37,6 +43,8 @@ const default_allowed_headers = [
   'content-encoding',
   'x-request-id',
   'x-tenant',
+  'dpop',
+  'x-forwarded-client-cert',
 ];
 const ready_within_ms = 20_000;
 const stop_within_ms = 5_000;
@@ -127,21 +135,46 @@ function bootstrap(options: EnvoyOptions): object {
     admin: { address: loopback(0) },
     static_resources: {
       listeners: [
-        { name: 'agents', address: loopback(0), filter_chains: [{ filters: [connectionManager(options)] }] },
+        {
+          name: 'agents',
+          address: loopback(0),
+          filter_chains: [{ filters: [connectionManager(options)], ...transport(options) }],
+        },
       ],
       clusters: [cluster('mandated', options.authorizer_port), cluster('upstream', options.upstream_port)],
     },
   };
 }
 
+function transport({ downstream_tls }: EnvoyOptions): object {
+  if (downstream_tls === undefined) return {};
+  const { cert_file, key_file, client_ca_file } = downstream_tls;
+  const certificate = { certificate_chain: { filename: cert_file }, private_key: { filename: key_file } };
+  const typed_config = {
+    '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+    common_tls_context: {
+      tls_certificates: [certificate],
+      validation_context: { trusted_ca: { filename: client_ca_file } },
+    },
+    // Who shows none is served as far as its token goes.
+    require_client_certificate: false,
+  };
+  return { transport_socket: { name: 'envoy.transport_sockets.tls', typed_config } };
+}
+
 function connectionManager(options: EnvoyOptions): object {
-  const { normalize = false } = options;
+  const { normalize = false, downstream_tls } = options;
+  const forwarding = {
+    forward_client_cert_details: 'SANITIZE_SET',
+    set_current_client_cert_details: { subject: true, cert: true },
+  };
   const everything = { match: { prefix: '/' }, route: { cluster: 'upstream' } };
   return {
     name: 'envoy.filters.network.http_connection_manager',
     typed_config: {
       '@type': extension('network.http_connection_manager.v3.HttpConnectionManager'),
       stat_prefix: 'agents',
+      ...(downstream_tls === undefined ? {} : forwarding),
       normalize_path: normalize,
       merge_slashes: false,
       path_with_escaped_slashes_action: normalize ? 'REJECT_REQUEST' : 'KEEP_UNCHANGED',
