@@ -3,12 +3,14 @@ import { writeFileSync } from 'node:fs';
 import { arch, cpus, platform } from 'node:os';
 import { join } from 'node:path';
 import type { BenchOptions, Figure } from './figure.ts';
+import { credentials } from './credentials.ts';
 import { fleet } from './fleet.ts';
 import { freshness } from './freshness.ts';
 import { hello } from './hello.ts';
 import { mandates } from './mandates.ts';
 
 const BENCHES: Readonly<Record<string, (options: BenchOptions) => Promise<readonly Figure[]>>> = {
+  credentials,
   fleet,
   freshness,
   hello,

@@ -14,6 +14,7 @@ import { parseMissionReference } from '../src/core/reference.ts';
 import type { HttpRequest } from '../src/core/request.ts';
 import { createProofMemory } from '../src/credentials/replay.ts';
 import { createCredentials } from '../src/credentials/credentials.ts';
+import type { TokenIssuer } from '../src/credentials/issuer.ts';
 import { createFileKeys, readKeySet } from '../src/credentials/keys.ts';
 import { sha256 } from '../src/digest.ts';
 import { loadPolicies } from '../src/engines/load.ts';
@@ -66,7 +67,31 @@ export async function measureSteps(policies: string, isShort: boolean): Promise<
   ];
 }
 
-const ALLOW = { decision: 'allow', determining: ['hello'], errors: [], obligations: [] } as const;
+/** An issuer as configuration makes one, of keys in hand. */
+export function tokenIssuer(
+  jwks: string,
+  algorithms: readonly string[],
+  dpop: TokenIssuer['dpop'] = 'off',
+): TokenIssuer {
+  const read = readKeySet(jwks);
+  if (!read.ok) throw new Error(read.error);
+  const keys = createFileKeys({ first: read.keySet, read: () => Promise.resolve(jwks), now, complain });
+  return {
+    name: 'corp',
+    issuer: AS,
+    audiences: [GIT],
+    algorithms,
+    token_types: ['at+jwt'],
+    keys,
+    introspection: undefined,
+    dpop,
+    nonces: undefined,
+    is_mtls_checked: false,
+    max_actor_depth: 4,
+  };
+}
+
+export const ALLOW = { decision: 'allow', determining: ['hello'], errors: [], obligations: [] } as const;
 
 /** Median over batches of the mean time of one step, in microseconds. */
 async function measure(what: string, rounds: number, step: () => unknown): Promise<Figure> {
@@ -79,10 +104,9 @@ async function measure(what: string, rounds: number, step: () => unknown): Promi
   return { what, value: median(batches.slice(2)), unit: 'µs' };
 }
 
-async function build(policies: string, folder: string) {
+/** All that a check is made of, with a mandate, and a request under it that is allowed. */
+export async function build(policies: string, folder: string) {
   const issuer = await createIssuer();
-  const keySet = readKeySet(JSON.stringify(issuer.jwks));
-  if (!keySet.ok) throw new Error(keySet.error);
   const actions = readActions(join(ROOT, 'policies/actions.yaml'), { scheme: 'https', is_cedar_bound: true });
   const loaded = await loadPolicies(
     { cedar: policies, actions, actions_text: '' },
@@ -101,27 +125,10 @@ async function build(policies: string, folder: string) {
     keys_away: () => [],
   });
   let sequence = 0;
-  const tokenIssuer = {
-    name: 'corp',
-    issuer: AS,
-    audiences: [GIT],
-    algorithms: ['ES256'],
-    token_types: ['at+jwt'],
-    keys: createFileKeys({
-      first: keySet.keySet,
-      read: () => Promise.resolve(keySet.keySet.text),
-      now,
-      complain,
-    }),
-    introspection: undefined,
-    dpop: 'off' as const,
-    nonces: undefined,
-    is_mtls_checked: false,
-    max_actor_depth: 4,
-  };
+  const corp = tokenIssuer(JSON.stringify(issuer.jwks), ['ES256']);
   const parts = {
     credentials: createCredentials({
-      issuers: new Map([[AS, tokenIssuer]]),
+      issuers: new Map([[AS, corp]]),
       clock_tolerance_s: 5,
       proofs: createProofMemory(),
     }),
