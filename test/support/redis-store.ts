@@ -2,13 +2,14 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { MandateStore } from '../../src/check/ports.ts';
+import type { MandateStore, ProofMemory } from '../../src/check/ports.ts';
 import type { RedisStoreOptions } from '../../src/mandates/redis/options.ts';
 import { openRedisStore } from '../../src/mandates/redis/store.ts';
 import { MANDATES } from './records.ts';
 
 export interface RedisStore {
   readonly store: MandateStore;
+  readonly proofs: ProofMemory;
   /** What its log would say. */
   readonly said: readonly string[];
   readonly outbox: string;
@@ -39,5 +40,5 @@ export async function openStore(
     outbox,
   });
   if (!opened.ok) throw new Error(opened.error);
-  return { store: opened.store, said, outbox };
+  return { store: opened.store, proofs: opened.proofs, said, outbox };
 }
