@@ -2,7 +2,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { type CryptoKey, type JWK, importJWK } from 'jose';
-import type { AsClient, CredentialEntry } from './config.ts';
+import type { AsClient, CredentialEntry } from './config-credentials.ts';
 import { isObject, parseJson } from './core/json.ts';
 import type { Now } from './core/time.ts';
 import type { ClientAuthentication } from './credentials/client-authentication.ts';

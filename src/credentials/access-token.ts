@@ -4,7 +4,7 @@ import type { JsonObject } from '../core/json.ts';
 import type { Instant } from '../core/time.ts';
 import { type Read, type Refusal, isName, readClaims, unusable } from './claims.ts';
 import type { TokenIssuer, TokenRules } from './issuer.ts';
-import { readJws } from './jws.ts';
+import { mediaType, readJws } from './jws.ts';
 import type { Keys } from './keys.ts';
 
 /** RFC 9068 section 2.2: what every access token has. `iss` and `aud` are compared as well as required. */
@@ -40,11 +40,6 @@ export function readToken(token: string, rules: TokenRules): ReadToken | Opaque 
 
 function hasKeys(issuer: TokenIssuer): issuer is ReadToken['issuer'] {
   return issuer.keys !== undefined;
-}
-
-/** RFC 7515 section 4.1.9: compared without regard to case, and `application/` may be left out. */
-export function mediaType(typ: unknown): string {
-  return typeof typ === 'string' ? typ.toLowerCase().replace(/^application\//, '') : '';
 }
 
 export async function verifyToken(

@@ -2,9 +2,8 @@
 import { jwtVerify } from 'jose';
 import { type Json, type JsonObject, isObject, member, parseJson } from '../core/json.ts';
 import type { Instant } from '../core/time.ts';
-import { mediaType } from './access-token.ts';
 import { type ClientAuthentication, authenticate } from './client-authentication.ts';
-import { readJws } from './jws.ts';
+import { mediaType, readJws } from './jws.ts';
 import type { Keys } from './keys.ts';
 import type { Answer, Poster } from './outbound.ts';
 

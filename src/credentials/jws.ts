@@ -25,3 +25,8 @@ function decode(part: string): JsonObject | undefined {
   const parsed = parseJson(Buffer.from(part, 'base64url').toString('utf8'), MAX_DEPTH);
   return parsed.ok && isObject(parsed.value) ? parsed.value : undefined;
 }
+
+/** RFC 7515 section 4.1.9: compared without regard to case, and `application/` may be left out. */
+export function mediaType(typ: unknown): string {
+  return typeof typ === 'string' ? typ.toLowerCase().replace(/^application\//, '') : '';
+}

@@ -6,9 +6,8 @@ import type { ProofTarget, ShownToken } from '../core/credential.ts';
 import { type Json, type JsonObject, isObject } from '../core/json.ts';
 import type { Instant } from '../core/time.ts';
 import { parseResource } from '../core/uri.ts';
-import { mediaType } from './access-token.ts';
 import type { TokenIssuer } from './issuer.ts';
-import { type Jws, readJws } from './jws.ts';
+import { type Jws, mediaType, readJws } from './jws.ts';
 import { proofKey } from './replay.ts';
 
 export type ProofResult =
