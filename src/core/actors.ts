@@ -4,7 +4,7 @@
  */
 import { type Json, type JsonObject, isObject, member } from './json.ts';
 import { readDelegation } from './mandate/delegation.ts';
-import type { AuthorityEntry, Party } from './mandate/record.ts';
+import type { AuthorityEntry, MandateRecord, Party } from './mandate/record.ts';
 import { type Lineage, ownOf } from './mandate/life.ts';
 
 /** `sub_profile`: what kind of actor it says it is (`client_instance`); self-asserted, so that it never counts. */
@@ -78,20 +78,27 @@ export function hopsBelow(chain: Chain, lineage: Lineage): Chain {
   return isWhole ? chain.slice(clients.length) : chain;
 }
 
-/** Whether an entry hands on to these actors, below a mandate of this depth. `allowed_delegates` name `sub`s alone. */
-export function mayActUnder({ delegation }: AuthorityEntry, hops: Chain, depth: number): boolean {
+/** Where the actors of a chain stand: below the client of this mandate. */
+export type Above = Pick<MandateRecord, 'depth' | 'client_issuer'>;
+
+/**
+ * Whether an entry hands on to these actors. `allowed_delegates` name `sub`s alone: those of the issuer that the
+ * mandate's own client is of.
+ */
+export function mayActUnder({ delegation }: AuthorityEntry, hops: Chain, above: Above): boolean {
   if (hops.length === 0) return true;
   const read = readDelegation(delegation);
   return (
     read !== undefined &&
-    depth + hops.length <= read.max_depth &&
-    hops.every(({ sub }) => read.allowed_delegates.includes(sub))
+    above.depth + hops.length <= read.max_depth &&
+    hops.every(({ iss, sub }) => iss === above.client_issuer && read.allowed_delegates.includes(sub))
   );
 }
 
 /** A client other than the mandate's: a hop of the token's own chain that an entry of the mandate names. */
 export function isNamedDelegate(client: Party, chain: Chain, lineage: Lineage): boolean {
   return (
+    client.iss === ownOf(lineage).client_issuer &&
     hopsBelow(chain, lineage).some((hop) => isSame(hop, client)) &&
     ownOf(lineage).authority_set.some(({ delegation }) =>
       readDelegation(delegation)?.allowed_delegates.includes(client.sub),

@@ -51,7 +51,7 @@ export function issuanceOf(
 /** Entries that are not handed on to a delegate are not in its token. */
 function isFor(client_id: string | undefined, entry: AuthorityEntry, own: MandateRecord): boolean {
   if (client_id === undefined || client_id === own.client_id) return true;
-  return mayActUnder(entry, [{ iss: own.client_issuer, sub: client_id }], own.depth);
+  return mayActUnder(entry, [{ iss: own.client_issuer, sub: client_id }], own);
 }
 
 /** Of each entry that was granted: itself where it still fits, else what it and the entries now cover together; each once. */

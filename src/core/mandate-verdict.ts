@@ -59,7 +59,7 @@ export function actorsUnfit(
       ? 'a child mandate is used with a chain of actors alone'
       : undefined;
   const hops = hopsBelow(actors, lineage);
-  const isHandedOn = own.authority_set.some((entry) => mayActUnder(entry, hops, own.depth));
+  const isHandedOn = own.authority_set.some((entry) => mayActUnder(entry, hops, own));
   return isHandedOn ? undefined : 'no entry of the mandate hands it on to these actors';
 }
 

@@ -2,7 +2,7 @@
  * What a mandate covers now, and whether a request lies inside. One function for every reader of authority: it is cut
  * by what was contained, discharged or tightened, in the mandate and in every ancestor.
  */
-import { type Chain, mayActUnder } from '../actors.ts';
+import { type Above, type Chain, mayActUnder } from '../actors.ts';
 import { type Json, type JsonObject, isObject, member } from '../json.ts';
 import { type ResourceUri, isWithin, parseResource } from '../uri.ts';
 import { type Exercise, type Unmet, unmetConstraint } from './constraints.ts';
@@ -168,13 +168,13 @@ export function matchEntry(
   return failure ?? { reason: 'out_of_authority', detail: 'no entry covers this action on this resource' };
 }
 
-/** Who acts below the mandate's client, and how deep that client is. */
+/** Who acts below the client of the mandate. */
 export interface Acting {
   readonly hops: Chain;
-  readonly depth: number;
+  readonly above: Above;
 }
 
-const NOBODY_ELSE: Acting = { hops: [], depth: 0 };
+const NOBODY_ELSE: Acting = { hops: [], above: { depth: 0, client_issuer: '' } };
 
 const NOT_HANDED_ON: Uncovered = {
   reason: 'actor_invalid',
@@ -194,9 +194,9 @@ const WITHHELD: Uncovered = {
 function unmet(
   candidate: EffectiveEntry,
   exercise: Exercise,
-  { hops, depth }: Acting,
+  { hops, above }: Acting,
 ): Uncovered | undefined {
-  if (!mayActUnder(candidate.entry, hops, depth)) return NOT_HANDED_ON;
+  if (!mayActUnder(candidate.entry, hops, above)) return NOT_HANDED_ON;
   for (const constraints of candidate.constraints) {
     const failed = unmetConstraint(constraints, exercise);
     if (failed !== undefined)
@@ -215,7 +215,7 @@ export function matchLineage(
   if (isWithheld(lineage, exercise.wall_ms)) return WITHHELD;
   const keys = keysOf(resource);
   const record = ownOf(lineage);
-  const acting = { hops, depth: record.depth };
+  const acting = { hops, above: record };
   const own = matchEntry(candidates(record, resource, keys), resource, exercise, acting);
   if ('reason' in own) return own;
   for (const ancestor of lineage.slice(0, -1)) {
