@@ -32,6 +32,10 @@ const resource = (path: string): Action['resource'] => {
   return parsed;
 };
 
+const AGENT = { iss: ALICE.iss, sub: 'agent-1' };
+const TOOL = { iss: ALICE.iss, sub: 'tool' };
+const DELEGATION = { max_depth: 1, allowed_delegates: [{ sub: 'tool' }] };
+
 const credential = fc.constantFrom<CredentialFact>(
   USABLE,
   { ...USABLE, subject: 'bob' },
@@ -43,6 +47,12 @@ const credential = fc.constantFrom<CredentialFact>(
   { verdict: 'not_presented' },
   { ...USABLE, authorization_details: [{ ...ENTRY, actions: ['repo.read'] }] as never },
   { ...USABLE, authorization_details: [{ type: 'other' }] },
+  { ...USABLE, bound_by: ['dpop'] },
+  { ...USABLE, actors: [AGENT] },
+  { ...USABLE, actors: [TOOL] },
+  { ...USABLE, actors: [TOOL, TOOL] },
+  { ...USABLE, client_id: 'tool', actors: [TOOL] },
+  { ...USABLE, client_id: 'tool' },
 );
 
 const action = fc
@@ -95,14 +105,21 @@ const mandate = fc
       'revoked' as const,
     ),
     constraints: fc.constantFrom(undefined, undefined, { max_amount: {} }),
+    delegation: fc.constantFrom(undefined, DELEGATION),
     proven: fc.constantFrom(0, 5, -20_000, -70_000),
     latch: fc.constantFrom(undefined, undefined, undefined, 'FORK' as const),
     found: fc.constantFrom('found', 'found', 'found', 'found', 'absent', 'unreadable'),
   })
-  .map(({ state, end, parent, constraints, proven, latch, found }): MandateFact => {
+  .map(({ state, end, parent, constraints, delegation, proven, latch, found }): MandateFact => {
     if (found === 'absent') return { kind: 'absent' };
     if (found === 'unreadable') return { kind: 'unreadable', detail: 'd' };
-    const authority_set = [constraints === undefined ? ENTRY : { ...ENTRY, constraints }];
+    const authority_set = [
+      {
+        ...ENTRY,
+        ...(constraints === undefined ? {} : { constraints }),
+        ...(delegation === undefined ? {} : { delegation }),
+      },
+    ];
     const own = record({
       state,
       expires_at: iso(end),
@@ -151,8 +168,10 @@ const cases: fc.Arbitrary<Case> = fc
     answers: engine,
     min_version: fc.constantFrom(undefined, 1, 2),
     is_vouched: fc.constantFrom(false, false, true),
+    are_actors_required: fc.constantFrom(false, false, true),
+    needs_proof: fc.constantFrom(false, false, true),
   })
-  .map(({ answers, min_version, is_vouched, ...given }) => ({
+  .map(({ answers, min_version, is_vouched, are_actors_required, needs_proof, ...given }) => ({
     answers,
     facts: {
       decision_id: 'dec_1',
@@ -180,8 +199,8 @@ const cases: fc.Arbitrary<Case> = fc
         permit_validity_ms: 1000,
         clock_tolerance_ms: 5000,
         settle_within_ms: 60_000,
-        are_actors_required: false,
-        require_proof: new Map(),
+        are_actors_required,
+        require_proof: new Map(needs_proof ? [[ALICE.iss, new Set(['irreversible_action' as const])]] : []),
         realms: new Map([[ALICE.iss, 'corp']]),
       },
     },
@@ -194,17 +213,39 @@ function twin({ facts, answers }: Case): string | undefined {
   if (asked.fault?.reason === 'malformed_request') return 'malformed_request';
   const isHarmless = asked.class === 'non_consequential';
   if (who.verdict === 'unusable') return who.reason;
+  if (
+    who.verdict === 'usable' &&
+    who.issuer === ALICE.iss &&
+    facts.settings.require_proof.size > 0 &&
+    asked.class === 'irreversible_action' &&
+    who.bound_by.length === 0
+  )
+    return 'credential_invalid';
   if (who.verdict === 'unverifiable' || (who.verdict === 'not_presented' && !isHarmless && !is_vouched))
     return 'credential_invalid';
   if (!isHarmless) {
     if (named === undefined || 'reason' in named) return named?.reason ?? 'mission_context_missing';
     if (view.kind === 'unreadable') return 'state_unavailable';
     if (view.kind !== 'found') return 'mission_mismatch';
+    const own = view.lineage.at(-1)!;
+    const isHandedOn = own.authority_set[0]!.delegation !== undefined;
+    const isDelegate =
+      who.verdict === 'usable' && who.client_id === 'tool' && who.actors.length > 0 && isHandedOn;
     const isOther =
       who.verdict === 'usable' &&
-      (who.subject !== 'alice' || who.client_id !== 'agent-1' || who.issuer !== ALICE.iss);
+      (who.subject !== 'alice' || (who.client_id !== 'agent-1' && !isDelegate) || who.issuer !== ALICE.iss);
     if (isOther) return 'mission_mismatch';
-    const own = view.lineage.at(-1)!;
+    if (who.verdict === 'usable') {
+      const names = who.actors.map(({ sub }) => sub).join(' ');
+      // The agent alone is the whole lineage of a root mandate, and a part of a child's.
+      const fits: Record<string, boolean> = {
+        '': !facts.settings.are_actors_required || own.depth === 0,
+        'agent-1': view.lineage.length === 1,
+        tool: isHandedOn && own.depth === 0,
+        'tool tool': false,
+      };
+      if (!fits[names]) return 'actor_invalid';
+    }
     const age = 6 - (view.proof.proven.wall_ms - at(0).wall_ms);
     const budget =
       asked.class === 'consequential_read' ? 60_000 : asked.class === 'consequential_write' ? 15_000 : 0;
@@ -277,13 +318,17 @@ describe('decide', () => {
     fc.assert(
       fc.property(cases, ({ facts }) => {
         const decision = decide(facts);
-        if (
-          !['mission_mismatch', 'mission_context_missing', 'mission_reference_conflict'].includes(
-            decision.reason ?? '',
-          )
-        )
-          return;
-        expect(decision.mandate).toEqual({ verdict: 'illegitimate', reason: decision.reason });
+        const { reason = '' } = decision;
+        const isMismatch = [
+          'mission_mismatch',
+          'mission_context_missing',
+          'mission_reference_conflict',
+        ].includes(reason);
+        // Of an actor that does not fit, what is said is of the credential.
+        const isMisfit = reason === 'actor_invalid' && facts.credential.verdict === 'usable';
+        if (!isMismatch && !isMisfit) return;
+        if (isMisfit) expect(decision.credential).toEqual({ verdict: 'unusable', reason });
+        expect(decision.mandate).toEqual({ verdict: isMisfit ? 'not_evaluated' : 'illegitimate', reason });
         expect(decision.freshness).toEqual({ source: 'none' });
         expect(decision.request).toEqual({ verdict: 'not_evaluated' });
         expect(JSON.stringify(decision)).not.toContain('msn_');
