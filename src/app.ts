@@ -83,6 +83,7 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
         });
   metrics.watchErrands(() => revoking?.waiting());
   const access = createAccess({
+    origin: config.control.origin,
     issuer: config.issuer,
     store,
     now,
@@ -122,7 +123,8 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
       access,
       tls: config.check.tls,
       deny_detail: config.check.deny_detail,
-      schemes: schemesOf(config),
+      schemes: schemesOf(config.credentials),
+      reads_certificates: config.credentials.some(({ mtls }) => mtls !== undefined),
       realms: settings.realms,
       forward_reference: config.check.forward_reference,
       scheme: config.check.scheme,
@@ -131,6 +133,8 @@ export async function openApp(config: Config, parts: AppParts): Promise<App> {
     }),
     control: createControlListener({
       tls: config.control.tls,
+      // The operator's token is a bearer token.
+      schemes: { ...schemesOf(config.control.issuers), is_bearer_served: true },
       store,
       now,
       digest: sha256,
@@ -210,10 +214,10 @@ function realmsOf({ credentials, control }: Config): ReadonlyMap<string, string>
 }
 
 /** What a client may try with: proofs of which algorithms, and whether a bearer token can be enough. */
-function schemesOf({ credentials }: Config): Schemes {
-  const proving = credentials.filter(({ dpop }) => dpop !== 'off');
+function schemesOf(entries: Config['credentials']): Schemes {
+  const proving = entries.filter(({ dpop }) => dpop !== 'off');
   return {
-    is_bearer_served: credentials.some(({ dpop }) => dpop !== 'required'),
+    is_bearer_served: entries.some(({ dpop }) => dpop !== 'required'),
     dpop_algorithms: [...new Set(proving.flatMap(({ algorithms }) => algorithms))],
   };
 }

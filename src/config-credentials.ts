@@ -143,15 +143,27 @@ function clientProblems(client: AsClient, key: string, options: ConfigOptions): 
 }
 
 /** What belongs to the check listener: its door knows certificates, and its actions have classes. */
-export function controlProblems(entries: readonly CredentialEntry[]): string[] {
-  return entries.flatMap(({ mtls, require_proof, dpop_nonce, revocation: told }, index) => {
+export function controlProblems({
+  issuers,
+  origin,
+}: {
+  readonly issuers: readonly CredentialEntry[];
+  readonly origin?: string | undefined;
+}): string[] {
+  return issuers.flatMap(({ mtls, require_proof, dpop, dpop_nonce, revocation: told }, index) => {
     const misplaced = [
       ...(mtls === undefined ? [] : ['mtls']),
       ...(require_proof.length === 0 ? [] : ['require_proof']),
       ...(dpop_nonce === undefined ? [] : ['dpop_nonce']),
       ...(told === undefined ? [] : ['revocation']),
     ];
-    return misplaced.map((key) => `control.issuers.${index}.${key}: this is for \`credentials\` alone`);
+    const key = `control.issuers.${index}`;
+    return [
+      ...misplaced.map((name) => `${key}.${name}: this is for \`credentials\` alone`),
+      ...(dpop === 'off' || origin !== undefined
+        ? []
+        : [`${key}.dpop: a proof is for a url: \`control.origin\` must say where this listener is`]),
+    ];
   });
 }
 

@@ -123,6 +123,8 @@ const file = z.strictObject({
         .array(credential.extend({ people_through: z.array(z.string().min(1)).optional() }))
         .default([]),
       token_file: path.optional(),
+      /** As its callers write it: what a proof of possession is for. */
+      origin: origin.optional(),
     })
     .prefault({}),
   store: z
@@ -168,7 +170,7 @@ export function readConfig(name: string, options: ConfigOptions): Config {
     ...listenProblems(parsed),
     ...credentialProblems(parsed.credentials, 'credentials', options),
     ...credentialProblems(parsed.control.issuers, 'control.issuers', options),
-    ...controlProblems(parsed.control.issuers),
+    ...controlProblems(parsed.control),
     ...realmProblems(parsed),
     ...storeProblems(parsed.store),
   ];

@@ -293,6 +293,83 @@ describe('mandated check: what `serve` would refuse, by key path', () => {
       'credentials.0.jwks.uri: expected an https URL',
     ],
     [
+      'nothing to verify tokens with',
+      { credentials: without('jwks') },
+      'credentials.0.jwks: expected `jwks`, `introspection`, or both',
+    ],
+    [
+      'an introspection without a way to say who asks',
+      { credentials: entry('introspection: { endpoint: "https://a.example/i", client_id: m }') },
+      'credentials.0.introspection: expected exactly one of `client_secret_file`, `private_key_file` and `tls`',
+    ],
+    [
+      'an introspection with two ways',
+      {
+        credentials: entry(
+          'introspection: { endpoint: "https://a.example/i", client_id: m, client_secret_file: s, private_key_file: k }',
+        ),
+      },
+      'credentials.0.introspection: expected exactly one of `client_secret_file`, `private_key_file` and `tls`',
+    ],
+    [
+      'an introspection over plain http',
+      {
+        credentials: entry(
+          'introspection: { endpoint: "http://127.0.0.1/i", client_id: m, client_secret_file: s }',
+        ),
+      },
+      'credentials.0.introspection.endpoint: expected an https URL',
+    ],
+    [
+      'signed answers that nothing verifies',
+      {
+        credentials: without('jwks').replace(
+          ' }]',
+          ', introspection: { endpoint: "https://a.example/i", client_id: m, client_secret_file: s, signed: true } }]',
+        ),
+      },
+      'credentials.0.introspection.signed: signed answers are verified with `jwks`',
+    ],
+    [
+      'a revocation over plain http',
+      {
+        credentials: entry(
+          'revocation: { endpoint: "http://a.example/r", client_id: m, client_secret_file: s }',
+        ),
+      },
+      'credentials.0.revocation.endpoint: expected an https URL',
+    ],
+    [
+      'a nonce for proofs that are not checked',
+      { credentials: entry('dpop_nonce: {}') },
+      'credentials.0.dpop_nonce: proofs are not checked',
+    ],
+    [
+      'a proof that nobody can give',
+      { credentials: entry('require_proof: [irreversible_action]') },
+      'credentials.0.require_proof: nobody could prove anything',
+    ],
+    [
+      'a proof of what needs no credential',
+      { credentials: entry('require_proof: [non_consequential]') },
+      'credentials.0.require_proof.0: expected',
+    ],
+    [
+      'another way to tell of certificates',
+      { credentials: entry('mtls: header') },
+      'credentials.0.mtls: expected "xfcc", found a string',
+    ],
+    [
+      'certificates on the control listener',
+      { control: `{ issuers: ${entry('mtls: xfcc')} }` },
+      'control.issuers.0.mtls: this is for `credentials` alone',
+    ],
+    [
+      'proofs on a control listener that is nowhere',
+      { control: `{ issuers: ${entry('dpop: required')} }` },
+      'control.issuers.0.dpop: a proof is for a url: `control.origin` must say where this listener is',
+    ],
+    [
       'two key sources',
       { credentials: entry('jwks: { file: keys.json, uri: "https://a.example/k" }') },
       'credentials.0.jwks',

@@ -37,18 +37,20 @@ export type Inspected =
 
 /** A DPoP proof as it is remembered. */
 export interface ShownProof {
-  /** Digest of its key and its `jti`. */
-  readonly key: string;
+  /** Digest of the key that has signed it. */
+  readonly holder: string;
+  /** Digest of its `jti`. */
+  readonly jti: string;
   /** How long it is remembered, milliseconds. */
   readonly lifetime_ms: number;
-  /** Digest of the id under which a proxy asks again; the same proof under the same id is one showing. */
-  readonly request_id?: string;
+  /** Digest of the proof and the id under which a proxy asks again: for so long the two together are one showing. */
+  readonly again?: { readonly request: string; readonly lifetime_ms: number };
 }
 
 export type Shown =
   | { readonly kind: 'first' }
   | { readonly kind: 'replayed' }
-  /** The memory is full or away: nothing can be said. */
+  /** The memory is full, or as full of this holder as one may be, or away: nothing can be said. */
   | { readonly kind: 'unknown'; readonly detail: string };
 
 /** Remembers proofs, so that none counts twice (RFC 9449 section 11.1). */

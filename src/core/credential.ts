@@ -21,8 +21,8 @@ export interface Beside {
   readonly certificate_sha256?: string;
   /** The request that a proof is for, as the client has sent it; undefined where nobody says. */
   readonly target?: ProofTarget;
-  /** A proxy that asks again under this id shows the same proof again. */
-  readonly request_id?: string;
+  /** A proxy that asks again under this id, within this time, shows the same proof again. */
+  readonly request?: { readonly id: string; readonly lifetime_ms: number };
 }
 
 export interface ProofTarget {

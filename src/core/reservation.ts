@@ -1,9 +1,11 @@
 /** What an allow must be held with before it is given: a charge, the use of an approval, and how a repeat is known. */
 import { type Action, isBound } from './action.ts';
+import { currentActor } from './actors.ts';
 import { budgetOf } from './classes.ts';
 import type { Decision } from './decision.ts';
 import type { Facts } from './facts.ts';
-import { canonicalJson } from './json.ts';
+import type { CredentialFact } from './credential.ts';
+import { type JsonObject, canonicalJson } from './json.ts';
 import type { DeriveCommand, ReserveCommand, SettleCommand } from './mandate/commands.ts';
 import { isAmount } from './mandate/decimal.ts';
 import { ownOf } from './mandate/life.ts';
@@ -96,7 +98,7 @@ function reservation(
       resource: action.resource!.uri,
       binding: action.parameter_digest ?? digest(text),
       ...(text.length <= MAX_KEPT_LENGTH ? { parameters: action.bound } : {}),
-      ...keyOf(key, action, own, caller, decided.wall_ms, digest),
+      ...keyOf(key, action, own, actorOf(caller, facts.credential), decided.wall_ms, digest),
       ...(decision.approval === undefined ? {} : { approval: decision.approval }),
       charge,
       decided_at: formatTime(decided.wall_ms),
@@ -113,17 +115,23 @@ function reservation(
   };
 }
 
+/** Who asks, down to who acts now behind the token. */
+function actorOf({ credential, principal }: Caller, fact: CredentialFact): JsonObject {
+  if (credential === undefined) return { principal: principal ?? '' };
+  const isChain = fact.verdict === 'usable' && fact.actors.length > 0;
+  return isChain ? { ...credential, current: { ...currentActor(fact) } } : { ...credential };
+}
+
 /** A key stands for one question of one actor under one mandate; the text of it is not kept. */
 function keyOf(
   key: NonNullable<Facts['asked']['repeat']>['key'],
   action: Action,
   own: MandateRecord,
-  { credential, principal }: Caller,
+  actor: JsonObject,
   wall_ms: number,
   digest: Digest,
 ): { key?: string; key_until?: string } {
   if (key === undefined) return {};
-  const actor = credential === undefined ? { principal: principal ?? '' } : { ...credential };
   const scope = {
     mandate: own.id,
     subject: { ...own.subject },

@@ -8,7 +8,6 @@ import type { Instant } from '../core/time.ts';
 import { parseResource } from '../core/uri.ts';
 import type { TokenIssuer } from './issuer.ts';
 import { type Jws, mediaType, readJws } from './jws.ts';
-import { proofKey } from './replay.ts';
 
 export type ProofResult =
   | { readonly kind: 'proven' }
@@ -58,20 +57,25 @@ export function createProofVerifier(rules: ProofRules): VerifyProof {
     const { nonces } = issuer;
     if (nonces !== undefined && !nonces.isGood(payload.nonce, at))
       return { kind: 'nonce_needed', nonce: nonces.current(at) };
-    return remember(proofKey(jkt, payload.jti as string), shown, rules, at);
+    return remember(jkt, payload.jti as string, shown, rules, at);
   };
 }
 
 async function remember(
-  key: string,
-  { beside: { request_id } }: ShownToken,
+  jkt: string,
+  jti: string,
+  { beside: { proof, request } }: ShownToken,
   { memory, clock_tolerance_s }: ProofRules,
   at: Instant,
 ): Promise<ProofResult> {
   // The clocks of sidecars that share the memory may differ by as much again as a proof may be old.
   const lifetime_ms = (2 * MAX_AGE_S + clock_tolerance_s) * 1000;
-  const asked = request_id === undefined ? {} : { request_id: hash('sha256', request_id, 'base64url') };
-  const shown = await memory.show({ key, lifetime_ms, ...asked }, at);
+  const again =
+    request === undefined
+      ? {}
+      : { again: { request: digestOf([request.id, proof!]), lifetime_ms: request.lifetime_ms } };
+  const [holder, named] = [digestOf([jkt]), digestOf([jti])];
+  const shown = await memory.show({ holder, jti: named, lifetime_ms, ...again }, at);
   switch (shown.kind) {
     case 'first':
       return { kind: 'proven' };
@@ -80,6 +84,11 @@ async function remember(
     case 'unknown':
       return shown;
   }
+}
+
+/** 128 bits, from which nothing can be read. */
+function digestOf(parts: readonly string[]): string {
+  return hash('sha256', JSON.stringify(parts), 'base64url').slice(0, 22);
 }
 
 /** Section 4.3, items 3 and 8 to 12. */

@@ -24,6 +24,8 @@ import { Refused } from './bodies.ts';
 import { controlProblem } from './problem.ts';
 
 export interface AccessParts {
+  /** Where the control listener is for its callers: what their proofs are for. */
+  readonly origin: string | undefined;
   /** Who keeps the mandates: the operator is one of its own. */
   readonly issuer: string;
   readonly store: MandateStore;
@@ -62,7 +64,7 @@ export function createAccess(parts: AccessParts): Access {
   const permits = (principal: Principal, action: ControlAction, target: ControlTarget): boolean => {
     return isPermitted({ principal, action, target, now_ms: now().wall_ms }, policies);
   };
-  const principal = (request: FastifyRequest) => readPrincipal(request, parts);
+  const principal = (request: FastifyRequest) => readPrincipal(request, parts, parts.origin);
 
   const requireThat: Access['require'] = (who, action, target) => {
     if (permits(who, action, target)) return;
@@ -115,7 +117,8 @@ export function createAccess(parts: AccessParts): Access {
     asking: async (request, id) => {
       if (headerValues(request.raw.rawHeaders, 'authorization').length === 0)
         return { principal: undefined, may_ask: false };
-      const who = await principal(request).catch(unverifiable);
+      // The origin is the control listener's: here there is nothing that a proof could be for.
+      const who = await readPrincipal(request, parts, undefined).catch(unverifiable);
       // A question is answered with a decision: who cannot be known now is nobody.
       if (who === undefined) return { principal: undefined, may_ask: false };
       const read = id === undefined ? undefined : await store.lineage(id);
@@ -144,11 +147,15 @@ function unverifiable(error: unknown): undefined {
 }
 
 /** The one bearer token of the request: the operator's, or one of an issuer under `control.issuers`. */
-async function readPrincipal(request: FastifyRequest, parts: AccessParts): Promise<Principal> {
+async function readPrincipal(
+  request: FastifyRequest,
+  parts: AccessParts,
+  origin: string | undefined,
+): Promise<Principal> {
   const values = headerValues(request.raw.rawHeaders, 'authorization');
   const token = values.length === 1 ? /^bearer +(\S+)$/i.exec(values[0]!)?.[1] : undefined;
   if (token !== undefined && parts.isOperator(token)) return operatorOf(parts.issuer);
-  const presented = readAuthorization(values, besideOf(request));
+  const presented = readAuthorization(values, besideOf(request, origin));
   // Who may change a mandate is not asked of what was heard before.
   const credential = await parts.credentials.verify(presented, parts.now(), true);
   switch (credential.verdict) {
@@ -165,12 +172,16 @@ async function readPrincipal(request: FastifyRequest, parts: AccessParts): Promi
   }
 }
 
-/** The proof that a control token may need, for the url as its caller has written it. */
-function besideOf({ raw, protocol }: FastifyRequest): Beside {
+/**
+ * The proof that a control token may need, for this listener as configuration names it: a caller chooses the Host that it
+ * writes, and a proof that was made for somebody else must not fit.
+ */
+function besideOf({ raw }: FastifyRequest, origin: string | undefined): Beside {
   const [proof, ...more] = headerValues(raw.rawHeaders, 'dpop');
-  const [host = ''] = headerValues(raw.rawHeaders, 'host');
-  const target = { method: raw.method ?? '', url: `${protocol}://${host}${raw.url ?? ''}` };
-  return proof === undefined || more.length > 0 ? { target } : { target, proof };
+  if (proof === undefined || more.length > 0) return {};
+  return origin === undefined
+    ? { proof }
+    : { proof, target: { method: raw.method ?? '', url: `${origin}${raw.url ?? ''}` } };
 }
 
 export function notFound(): Refused {

@@ -11,6 +11,7 @@ import type { MandateApi } from './api.ts';
 import { type Introspecting, openIntrospection } from './introspection.ts';
 import { openMandates } from './mandates.ts';
 import { openOperations } from './operations.ts';
+import { type Schemes, offered } from './problem.ts';
 import { openProposals } from './proposals.ts';
 import { type Tls, createServer } from './server.ts';
 
@@ -19,16 +20,18 @@ const MAX_BODY_BYTES = 1024 * 1024;
 
 export interface ControlListener extends MandateApi, Health, Introspecting {
   readonly tls: Tls | undefined;
+  readonly schemes: Schemes;
   readonly complain: (what: string, error: unknown) => void;
 }
 
 export function createControlListener(options: ControlListener): FastifyInstance {
   const server = createServer({ tls: options.tls, body_limit: MAX_BODY_BYTES });
+  const authenticate = offered(options.schemes);
   answerProblems(server, 'invalid_request', options.complain);
   openHealth(server, options);
   void server.register(async (scope) => {
     scope.addHook('onRequest', async (request, reply) => {
-      void reply.header('www-authenticate', 'Bearer');
+      void reply.header('www-authenticate', authenticate);
       callers.set(request, await options.access.principal(request));
       void reply.removeHeader('www-authenticate');
     });

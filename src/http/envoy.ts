@@ -12,7 +12,7 @@ import { type Beside, isJoinedAuthorization, readAuthorization } from '../core/c
 import type { RecordedDecision } from '../core/decision.ts';
 import { REASON_TABLE } from '../core/reasons.ts';
 import { parseMissionReference } from '../core/reference.ts';
-import { type Body, type HttpRequest, headerValues } from '../core/request.ts';
+import { type Body, type HttpRequest, type Repeat, headerValues } from '../core/request.ts';
 import type { Now } from '../core/time.ts';
 import { splitTarget } from '../core/uri.ts';
 import { type IdentitySource, allowHeaders, countVariants } from './identity.ts';
@@ -26,6 +26,8 @@ export interface EnvoyDoor extends IdentitySource {
   readonly now: Now;
   readonly deny_detail: DenyDetail;
   readonly schemes: Schemes;
+  /** Tokens may be bound to the certificate that the proxy tells of. */
+  readonly reads_certificates: boolean;
   /** `proxy`: the proxy sets `x-request-id` itself, so that it stands for one request. */
   readonly request_ids: 'untrusted' | 'proxy';
   readonly complain: (what: string, error: unknown) => void;
@@ -110,7 +112,7 @@ function readMessage(
   const host = headerValues(headers, 'host');
   const why = malformed ?? ambiguity(headers, authorization, host);
   const { repeat } = repeatOf(headers, door);
-  const beside = besideOf(method, target, host[0], headers, door, repeat?.key?.text);
+  const beside = besideOf(method, target, host[0], headers, door, repeat);
   return {
     door: 'envoy',
     check_point: 'request',
@@ -134,20 +136,25 @@ function besideOf(
   target: string,
   host: string | undefined,
   headers: readonly string[],
-  { scheme }: EnvoyDoor,
-  request_id: string | undefined,
+  { scheme, reads_certificates }: EnvoyDoor,
+  repeat: Repeat | undefined,
 ): Beside {
   const [proof] = headerValues(headers, 'dpop');
-  const certificate_sha256 = readForwardedCertificate(headerValues(headers, 'x-forwarded-client-cert'));
+  const certificate_sha256 = reads_certificates
+    ? readForwardedCertificate(headerValues(headers, CLIENT_CERTIFICATE))
+    : undefined;
+  const { text: id, lifetime_ms } = repeat?.key ?? {};
   return {
     ...(proof === undefined ? {} : { proof }),
     ...(certificate_sha256 === undefined ? {} : { certificate_sha256 }),
     ...(host === undefined
       ? {}
       : { target: { method, url: `${scheme}://${host}${splitTarget(target).path}` } }),
-    ...(request_id === undefined ? {} : { request_id }),
+    ...(id === undefined || lifetime_ms === undefined ? {} : { request: { id, lifetime_ms } }),
   };
 }
+
+const CLIENT_CERTIFICATE = 'x-forwarded-client-cert';
 
 /** A proxy that tries again sends the same id, soon; a client may send any. */
 const REQUEST_ID_LIFETIME_MS = 10_000;
@@ -171,7 +178,7 @@ function ambiguity(
   const proofs = headerValues(headers, 'dpop');
   // A compact JWS has no comma: one that has is two, joined by some hop.
   if (proofs.length > 1 || proofs.some((proof) => proof.includes(','))) return 'two dpop headers';
-  if (headerValues(headers, 'x-forwarded-client-cert').length > 1) return 'two client certificate headers';
+  if (headerValues(headers, CLIENT_CERTIFICATE).length > 1) return 'two client certificate headers';
   if (host.length > 1) return 'two host headers';
   if (headerValues(headers, 'connection').some(namesAHeader))
     return 'the connection header names another header';

@@ -64,9 +64,10 @@ function errorOf({ credential }: RecordedDecision, { kind }: Presented): string 
   return `error="${credential.dpop_error ?? 'invalid_token'}"`;
 }
 
-function offered(
+/** Every scheme that there is to try, with what was wrong with the one that was tried. */
+export function offered(
   schemes: Schemes,
-  { Bearer, DPoP }: { readonly Bearer?: string | undefined; readonly DPoP?: string | undefined },
+  { Bearer, DPoP }: { readonly Bearer?: string | undefined; readonly DPoP?: string | undefined } = {},
 ): string {
   const { is_bearer_served, dpop_algorithms } = schemes;
   const bearer = is_bearer_served ? [['Bearer', Bearer].filter(Boolean).join(' ')] : [];

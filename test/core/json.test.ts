@@ -6,6 +6,8 @@ describe('parseJson', () => {
   test('reads what JSON.parse reads, for every value with unique names', () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 6 }), (text) => {
+        // A name of its own kind, which is refused.
+        fc.pre(!text.includes('__proto__'));
         expect(parseJson(text)).toEqual({ ok: true, value: JSON.parse(text) });
       }),
     );

@@ -8,8 +8,11 @@ import type { Instant } from '../../src/core/time.ts';
 const now = (): Instant => ({ wall_ms: Date.now(), mono_ms: performance.now() });
 
 export function remembersProofs(what: string, memory: () => ProofMemory): void {
-  const show = (key: string, more: { lifetime_ms?: number; request_id?: string } = {}) =>
-    memory().show({ key, lifetime_ms: 60_000, ...more }, now());
+  const show = (jti: string, more: { lifetime_ms?: number; request?: string; again_ms?: number } = {}) => {
+    const { lifetime_ms = 60_000, request, again_ms = 10_000 } = more;
+    const again = request === undefined ? {} : { again: { request, lifetime_ms: again_ms } };
+    return memory().show({ holder: 'holder', jti, lifetime_ms, ...again }, now());
+  };
 
   describe(what, () => {
     test('a proof is new once', async () => {
@@ -30,17 +33,36 @@ export function remembersProofs(what: string, memory: () => ProofMemory): void {
     test('under the id of the same request it may come again; under another, or none, it may not', async () => {
       const key = randomUUID();
       const kinds = [];
-      for (const request_id of ['r1', 'r1', 'r2', undefined])
-        kinds.push((await show(key, request_id === undefined ? {} : { request_id })).kind);
+      for (const request of ['r1', 'r1', 'r2', undefined])
+        kinds.push((await show(key, request === undefined ? {} : { request })).kind);
       expect(kinds).toEqual(['first', 'first', 'replayed', 'replayed']);
     });
 
     test('one that came without an id does not come again under one', async () => {
       const key = randomUUID();
-      expect([(await show(key)).kind, (await show(key, { request_id: 'r1' })).kind]).toEqual([
+      expect([(await show(key)).kind, (await show(key, { request: 'r1' })).kind]).toEqual([
         'first',
         'replayed',
       ]);
+    });
+
+    test('the id of a request stands for it for its own time alone', async () => {
+      const [key, again_ms] = [randomUUID(), 500];
+      const kinds = [(await show(key, { request: 'r1', again_ms })).kind];
+      kinds.push((await show(key, { request: 'r1', again_ms })).kind);
+      await sleep(700);
+      kinds.push((await show(key, { request: 'r1', again_ms })).kind);
+      expect(kinds).toEqual(['first', 'first', 'replayed']);
+    });
+
+    test('the same name by another key is another proof', async () => {
+      const jti = randomUUID();
+      const kinds = await Promise.all(
+        ['a', 'b', 'a'].map(
+          async (holder) => (await memory().show({ holder, jti, lifetime_ms: 60_000 }, now())).kind,
+        ),
+      );
+      expect(kinds).toEqual(['first', 'first', 'replayed']);
     });
 
     test('it is remembered at least as long as is asked', async () => {

@@ -219,7 +219,8 @@ export function matchLineage(
   const own = matchEntry(candidates(record, resource, keys), resource, exercise, acting);
   if ('reason' in own) return own;
   for (const ancestor of lineage.slice(0, -1)) {
-    const match = matchEntry(candidates(ancestor, resource, keys), resource, exercise);
+    // What an ancestor does not hand on, or not any more, nobody below it does.
+    const match = matchEntry(candidates(ancestor, resource, keys), resource, exercise, acting);
     if ('reason' in match) return match;
   }
   return own;

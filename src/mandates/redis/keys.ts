@@ -25,9 +25,10 @@ export interface Keys {
   readonly observed: (event_id: string) => string;
   readonly thing: (event_type: string, key: string) => string;
   readonly receipt: (mandate: string, nonce: string) => string;
-  /** DPoP proofs that were shown, by when they end, and the requests under whose ids they may come again. */
+  /** DPoP proofs that were shown, by when they end, the requests under whose ids they may come again, and whose they are. */
   readonly proofs: string;
   readonly proof_requests: string;
+  readonly proof_holders: string;
   readonly snapshot: (seq: number) => string;
 }
 
@@ -55,6 +56,7 @@ export function keysOf(tenant: string): Keys {
     receipt: (mandate, nonce) => digested('idem', mandate, nonce),
     proofs: key('proofs'),
     proof_requests: key('proof_requests'),
+    proof_holders: key('proof_holders'),
     snapshot: (seq) => key(`snap:${seq}`),
   };
 }

@@ -4,13 +4,17 @@ import type { Keys } from './keys.ts';
 import type { Link } from './link.ts';
 
 const MAX_PROOFS = 1_000_000;
+/** Of one holder, so that it does not have the room of all others. */
+const MAX_OF_ONE = 200_000;
 
 /** A server that forgets in a failover what it had taken forgets proofs as well: they end within minutes by themselves. */
 export function createSharedProofs(link: Link, keys: Keys): ProofMemory {
   return {
-    show: async ({ key, lifetime_ms, request_id = '' }): Promise<Shown> => {
-      const names = [keys.proofs, keys.proof_requests];
-      const reply = await link.script('proof', names, [key, lifetime_ms, MAX_PROOFS, request_id]);
+    show: async ({ holder, jti, lifetime_ms, again }): Promise<Shown> => {
+      const names = [keys.proofs, keys.proof_requests, keys.proof_holders];
+      const { request = '', lifetime_ms: again_ms = 0 } = again ?? {};
+      const args = [holder, jti, lifetime_ms, MAX_PROOFS, MAX_OF_ONE, request, again_ms];
+      const reply = await link.script('proof', names, args);
       if (!reply.ok)
         return { kind: 'unknown', detail: 'the store cannot say whether the proof was shown before' };
       switch (reply.value) {
