@@ -191,6 +191,17 @@ describe('design/8: actors compare by (iss, sub)', () => {
     },
   );
 
+  test('one that is not configured is no actor of any mandate, so that none need be named to say so', async () => {
+    const token = mintToken(own, { act: { sub: 'agent-2', iss: 'https://nobody.example' } });
+    expect(outcomeOf(await show(token))).toBe('actor_invalid');
+  });
+
+  test('where the client is of another issuer, so are the delegates: nobody of that name joins', async () => {
+    const authorization_details = [handsOn(5, ...WIDE)];
+    const other = await mandateOf(served, 'corp', { client_issuer: partner, authorization_details });
+    expect(outcomeOf(await show(chain(other, 'agent-2', 'agent-2')))).toBe('mission_mismatch');
+  });
+
   test('an agent of another issuer is not the lineage`s client of that name', async () => {
     for (const actors of [[{ sub: 'agent-1', iss: partner }], [{ sub: 'agent-1', iss: partner }, 'agent-2']])
       expectMisfit(await show(chain(root, 'agent-1', ...actors)), root);
