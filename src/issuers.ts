@@ -111,7 +111,7 @@ async function introspectionOf(
   { name, issuer, algorithms, introspection }: CredentialEntry,
   keys: Keys | undefined,
   key: string,
-  { clock_tolerance_s, complain }: IssuersParts,
+  { clock_tolerance_s, now, complain }: IssuersParts,
 ): Promise<Introspection | undefined> {
   if (introspection === undefined) return undefined;
   const { cache_ms, signed } = introspection;
@@ -119,6 +119,7 @@ async function introspectionOf(
     poster: posterOf(introspection),
     client: await clientOf(introspection, issuer, `${key}.introspection`),
     cache_ms,
+    now,
     signed_by: signed ? { keys: keys!, issuer, algorithms, clock_tolerance_s } : undefined,
     complain: (what) => complain(`credentials ${name}: ${what}`),
   });

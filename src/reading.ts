@@ -1,6 +1,6 @@
 /** Reading files that people write: YAML with positions, zod with key paths, and messages that say what to do. */
 import { readFileSync } from 'node:fs';
-import { parseDocument } from 'yaml';
+import { type YAMLParseError, parseDocument } from 'yaml';
 import type { z } from 'zod';
 
 /** Stops the start. Each line names a file, a key path, what was found, and what was expected. */
@@ -30,7 +30,7 @@ export function readBounded(file: string, what: string, max_bytes = MAX_FILE_BYT
 export function readYaml<S extends z.ZodType>(file: string, what: string, schema: S): z.output<S> {
   const document = parseDocument(readBounded(file, what), { uniqueKeys: true });
   const [error] = document.errors;
-  if (error !== undefined) throw new ConfigurationError([`${file}: ${error.message}`]);
+  if (error !== undefined) throw new ConfigurationError([`${file}: ${describeSyntax(error)}`]);
   const parsed = schema.safeParse(document.toJS({ maxAliasCount: 100 }), {
     reportInput: false,
     error: explain,
@@ -39,6 +39,13 @@ export function readYaml<S extends z.ZodType>(file: string, what: string, schema
   throw new ConfigurationError(
     parsed.error.issues.flatMap((issue) => describe(issue).map((line) => `${file}: ${line}`)),
   );
+}
+
+/** Where it is and of what kind: the library's own message shows what stands there, which may be a secret. */
+function describeSyntax({ code, linePos }: YAMLParseError): string {
+  const at = linePos === undefined ? '' : ` at line ${linePos[0].line}, column ${linePos[0].col}`;
+  const what = code === 'DUPLICATE_KEY' ? 'Map keys must be unique' : code.toLowerCase().replaceAll('_', ' ');
+  return `not valid YAML${at}: ${what}`;
 }
 
 /** One line per problem: `key.path: expected …, found …`. */

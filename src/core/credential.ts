@@ -59,6 +59,9 @@ export interface UsableCredential {
   readonly bound_by: readonly SenderConstraint[];
 }
 
+/** The end of a token that says nothing of one: its issuer is asked of it again and again. */
+export const NO_END_MS = Number.MAX_SAFE_INTEGER;
+
 /** What a client must do about its proof (RFC 9449 sections 7.1 and 9). */
 export interface ProofFault {
   readonly error: 'invalid_dpop_proof' | 'use_dpop_nonce';

@@ -1,6 +1,6 @@
 /** What the three verdicts found, and the first and the third of them; the second is in `mandate-verdict.ts`. */
 import { POINTS } from './check-points.ts';
-import type { ProofFault, UsableCredential } from './credential.ts';
+import { NO_END_MS, type ProofFault, type UsableCredential } from './credential.ts';
 import type { CredentialPart, MandatePart, RequestPart } from './decision.ts';
 import type { Facts, MandateFact } from './facts.ts';
 import type { Judgement } from './freshness.ts';
@@ -89,13 +89,13 @@ function proofPart(proof: ProofFault | undefined): Pick<CredentialPart, 'dpop_er
 }
 
 function usablePart(credential: UsableCredential): CredentialPart {
-  const { actors, bound_by } = credential;
+  const { actors, bound_by, expires_at_ms } = credential;
   return {
     verdict: 'usable',
     issuer: credential.issuer,
     subject: credential.subject,
     client_id: credential.client_id,
-    expires_at: formatTime(credential.expires_at_ms),
+    ...(expires_at_ms === NO_END_MS ? {} : { expires_at: formatTime(expires_at_ms) }),
     ...(actors.length === 0 ? {} : { actors }),
     ...(bound_by.length === 0 ? {} : { bound_by }),
   };

@@ -1,12 +1,12 @@
 /** The credential adapter: what a request presents becomes a fact; what was verified is remembered for a while. */
 import { hash } from 'node:crypto';
 import type { Credentials, ProofMemory, TokenInspector } from '../check/ports.ts';
-import { type CredentialFact, MAX_TOKEN_LENGTH, type ShownToken } from '../core/credential.ts';
+import { type CredentialFact, MAX_TOKEN_LENGTH, NO_END_MS, type ShownToken } from '../core/credential.ts';
 import { type Instant, elapsed } from '../core/time.ts';
 import { type Opaque, type ReadToken, readToken, verifyToken } from './access-token.ts';
 import { type Read, type Refusal, type Verified, isForUs, readClaims, unusable } from './claims.ts';
 import { confirmHolder } from './holder.ts';
-import type { Introspection } from './introspection.ts';
+import type { Introspected, Introspection } from './introspection.ts';
 import type { TokenIssuer, TokenRules } from './issuer.ts';
 import { createProofVerifier } from './proof.ts';
 
@@ -67,21 +67,29 @@ export function createCredentials(parts: CredentialsParts): Credentials & TokenI
     key: string,
     { of, detail }: Opaque,
     at: Instant,
+    is_current: boolean,
   ): Promise<Read> => {
-    remembered.delete(key);
-    const asked = of === undefined ? introspecting : introspecting.filter((each) => each === of);
-    const read = await introspected(token, asked, parts, at);
-    if (read === undefined)
-      return unusable(asked.length === 0 ? detail : 'no issuer knows the token as active');
-    if ('verdict' in read) return read;
-    const { cache_ms } = read.issuer.introspection!;
-    return remember(key, read, (later, is_current) => !is_current && elapsed(at, later) <= cache_ms);
+    const issuers = of === undefined ? introspecting : introspecting.filter((each) => each === of);
+    const answer = await introspected(token, issuers, is_current);
+    const { said, issuer } = answer;
+    if (said?.kind !== 'active' || issuer === undefined) {
+      remembered.delete(key);
+      if (said?.kind === 'away')
+        return { verdict: 'unverifiable', detail: `the issuer cannot be asked: ${said.detail}` };
+      return unusable(issuers.length === 0 ? detail : 'no issuer knows the token as active');
+    }
+    const read = readIntrospected(said.claims, issuer, parts, at);
+    const { cache_ms } = issuer.introspection;
+    const counts: Remembered['counts'] = (later, must_be_current) =>
+      !must_be_current && elapsed(said.asked, later) <= cache_ms;
+    if ('verdict' in read) remembered.delete(key);
+    return remember(key, read, counts);
   };
 
-  const verify = (token: string, key: string, at: Instant): Promise<Read> => {
+  const verify = (token: string, key: string, at: Instant, is_current: boolean): Promise<Read> => {
     const read = readToken(token, parts);
     if ('verdict' in read) return Promise.resolve(read);
-    return 'of' in read ? verifyOpaque(token, key, read, at) : verifySigned(token, key, read, at);
+    return 'of' in read ? verifyOpaque(token, key, read, at, is_current) : verifySigned(token, key, read, at);
   };
 
   const confirm = (
@@ -101,7 +109,7 @@ export function createCredentials(parts: CredentialsParts): Credentials & TokenI
       const read =
         token.length > MAX_TOKEN_LENGTH
           ? unusable('the token is too long')
-          : await verify(token, keyOf(token), at);
+          : await verify(token, keyOf(token), at, true);
       if ('verdict' in read) return read;
       return { verdict: 'usable', credential: read.credential, claims: read.claims };
     },
@@ -117,7 +125,7 @@ export function createCredentials(parts: CredentialsParts): Credentials & TokenI
           const key = keyOf(presented.token);
           const known = recall(key, at, is_current);
           if (known !== undefined) return confirm(known, presented, at);
-          return verify(presented.token, key, at).then((read) => confirm(read, presented, at));
+          return verify(presented.token, key, at, is_current).then((read) => confirm(read, presented, at));
         }
       }
     },
@@ -130,26 +138,29 @@ function isIntrospecting(issuer: TokenIssuer): issuer is Introspecting {
   return issuer.introspection !== undefined;
 }
 
-/** Asked in the order of configuration, until one knows it; undefined where all say that they do not. */
+interface Answer {
+  readonly said?: Introspected;
+  readonly issuer?: Introspecting;
+}
+
+/** Asked in the order of configuration, until one knows it; who is away may be the one that would have. */
 async function introspected(
   token: string,
   issuers: readonly Introspecting[],
-  rules: TokenRules,
-  at: Instant,
-): Promise<Read | undefined> {
-  let away: Read | undefined;
+  is_current: boolean,
+): Promise<Answer> {
+  let away: Answer = {};
   for (const issuer of issuers) {
-    const said = await issuer.introspection.ask(token, at);
-    if (said.kind === 'active') return readIntrospected(said.claims, issuer, rules, at);
-    if (said.kind === 'away')
-      away ??= { verdict: 'unverifiable', detail: `the issuer cannot be asked: ${said.detail}` };
+    const said = await issuer.introspection.ask(token, is_current);
+    if (said.kind === 'active') return { said, issuer };
+    if (said.kind === 'away' && away.said === undefined) away = { said, issuer };
   }
   return away;
 }
 
 /** RFC 7662 section 2.2: nearly everything is optional there, and needed here to know whose the token is. */
 function readIntrospected(
-  claims: Extract<Awaited<ReturnType<Introspection['ask']>>, { kind: 'active' }>['claims'],
+  claims: Extract<Introspected, { kind: 'active' }>['claims'],
   issuer: Introspecting,
   rules: TokenRules,
   at: Instant,
@@ -157,5 +168,5 @@ function readIntrospected(
   if (claims.iss !== undefined && claims.iss !== issuer.issuer)
     return unusable('the token is of another issuer than the one that knows it');
   if (!isForUs(claims.aud, issuer)) return unusable('the claim `aud` is not acceptable');
-  return readClaims(claims, issuer, rules, at, at.wall_ms + issuer.introspection.cache_ms);
+  return readClaims(claims, issuer, rules, at, NO_END_MS);
 }

@@ -1,19 +1,25 @@
 /** Tokens that only their issuer can read: it is asked (RFC 7662), and may have to sign what it says (RFC 9701). */
+import { hash } from 'node:crypto';
 import { jwtVerify } from 'jose';
 import { type Json, type JsonObject, isObject, member, parseJson } from '../core/json.ts';
-import type { Instant } from '../core/time.ts';
+import type { Instant, Now } from '../core/time.ts';
 import { type ClientAuthentication, authenticate } from './client-authentication.ts';
 import { mediaType, readJws } from './jws.ts';
 import type { Keys } from './keys.ts';
 import type { Answer, Poster } from './outbound.ts';
 
-export type Introspected =
+export type Introspected = {
+  /** When it was asked. */
+  readonly asked: Instant;
+} & (
   | { readonly kind: 'active'; readonly claims: JsonObject }
   | { readonly kind: 'inactive' }
-  | { readonly kind: 'away'; readonly detail: string };
+  | { readonly kind: 'away'; readonly detail: string }
+);
 
 export interface Introspection {
-  readonly ask: (token: string, at: Instant) => Promise<Introspected>;
+  /** `is_current`: what was asked before this call is not good enough. One token has one question under way at a time. */
+  readonly ask: (token: string, is_current: boolean) => Promise<Introspected>;
   /** How long what was said of a token counts, milliseconds. */
   readonly cache_ms: number;
   /** Why the last one that was asked for has failed, for `/readyz`; undefined while all is well. */
@@ -27,6 +33,7 @@ export interface IntrospectionParts {
   readonly cache_ms: number;
   /** Whose signature an answer must have; undefined where TLS is enough. */
   readonly signed_by: SignedBy | undefined;
+  readonly now: Now;
   /** Told of the first failure, and of the recovery after it. */
   readonly complain: (what: string) => void;
 }
@@ -38,38 +45,58 @@ export interface SignedBy {
   readonly clock_tolerance_s: number;
 }
 
-/** What is under way at once; more are refused, so that a flood of tokens is not passed on. */
+/** Tokens that are asked of at once; more are refused, so that a flood of them is not passed on. */
 const MAX_UNDER_WAY = 64;
 /** How old a signed answer may be: it answers what was asked just now. */
 const MAX_ANSWER_AGE_S = 60;
 
+/** The question about a token that is under way, and the one that begins when it has ended. */
+interface Slots {
+  readonly now: Promise<Introspected>;
+  next?: Promise<Introspected>;
+}
+
 export function createIntrospection(parts: IntrospectionParts): Introspection {
-  const { poster, cache_ms, complain } = parts;
-  let underWay = 0;
+  const { poster, cache_ms, complain, now } = parts;
+  const underWay = new Map<string, Slots>();
   let failure: string | undefined;
   const settle = (why: string | undefined): void => {
     if (why !== undefined && failure === undefined) complain(`a token could not be introspected: ${why}`);
     if (why === undefined && failure !== undefined) complain('tokens can be introspected again');
     failure = why;
   };
+  const send = async (token: string): Promise<Introspected> => {
+    const asked = now();
+    try {
+      const said = await introspect(token, parts, asked);
+      settle(undefined);
+      return said.active === true ? { kind: 'active', claims: said, asked } : { kind: 'inactive', asked };
+    } catch (error) {
+      settle((error as Error).message);
+      return { kind: 'away', detail: failure!, asked };
+    }
+  };
+  const begin = (token: string, key: string): Promise<Introspected> => {
+    const slots: Slots = { now: send(token) };
+    underWay.set(key, slots);
+    void slots.now.then(() => {
+      if (slots.next === undefined) underWay.delete(key);
+    });
+    return slots.now;
+  };
   return {
     cache_ms,
     trouble: () => failure,
     close: poster.close,
-    ask: async (token, at) => {
-      if (underWay >= MAX_UNDER_WAY)
-        return { kind: 'away', detail: 'too many tokens are being introspected' };
-      underWay += 1;
-      try {
-        const said = await introspect(token, parts, at);
-        settle(undefined);
-        return said.active === true ? { kind: 'active', claims: said } : { kind: 'inactive' };
-      } catch (error) {
-        settle((error as Error).message);
-        return { kind: 'away', detail: failure! };
-      } finally {
-        underWay -= 1;
-      }
+    ask: (token, is_current) => {
+      const key = hash('sha256', token, 'base64url');
+      const slots = underWay.get(key);
+      if (slots !== undefined && !is_current) return slots.now;
+      // Answers come in the order of their questions, so that an older one never undoes a newer.
+      if (slots !== undefined) return (slots.next ??= slots.now.then(() => begin(token, key)));
+      if (underWay.size < MAX_UNDER_WAY) return begin(token, key);
+      const detail = 'too many tokens are being introspected';
+      return Promise.resolve({ kind: 'away', detail, asked: now() });
     },
   };
 }

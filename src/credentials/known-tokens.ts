@@ -3,8 +3,8 @@ import { hash } from 'node:crypto';
 import type { SeenToken } from '../check/ports.ts';
 
 export interface KnownTokens {
-  /** False where it was known. */
-  readonly add: (token: SeenToken) => boolean;
+  /** `told`: it was to be revoked already. */
+  readonly add: (token: SeenToken) => 'new' | 'known' | 'told';
   readonly forget: (mandate: string, token: string) => void;
   readonly of: (mandate: string) => readonly SeenToken[];
   readonly mandates: () => readonly string[];
@@ -30,12 +30,12 @@ export function createKnownTokens(max_tokens = MAX_KNOWN_TOKENS): KnownTokens {
   return {
     add: (token) => {
       const digest = digestOf(token);
-      if (tokens.has(digest)) return false;
+      if (tokens.has(digest)) return tokens.get(digest) === undefined ? 'told' : 'known';
       if (tokens.size >= max_tokens) drop(tokens.keys().next().value!);
       tokens.set(digest, token);
       const own = byMandate.get(token.mandate) ?? new Set();
       byMandate.set(token.mandate, own.add(digest));
-      return true;
+      return 'new';
     },
     forget: (mandate, token) => {
       const digest = digestOf({ mandate, token });

@@ -9,7 +9,8 @@ export type Revoked =
   | { readonly kind: 'revoked' }
   /** It will not, however often it is asked. */
   | { readonly kind: 'refused'; readonly detail: string }
-  | { readonly kind: 'away'; readonly detail: string };
+  /** To be tried again. `concerns`: whether the others that wait for it must wait as well. */
+  | { readonly kind: 'away'; readonly detail: string; readonly concerns: 'server' | 'token' };
 
 export interface Revocation {
   readonly revoke: (token: string, at: Instant) => Promise<Revoked>;
@@ -17,6 +18,9 @@ export interface Revocation {
   readonly sealing: Sealing;
   readonly close: () => void;
 }
+
+/** Who we are is not believed, or we ask too much: that is not the token's doing. */
+const SERVER_TROUBLE = new Set([401, 403, 429]);
 
 export function createRevocation(poster: Poster, client: ClientAuthentication, sealing: Sealing): Revocation {
   return {
@@ -35,9 +39,10 @@ export function createRevocation(poster: Poster, client: ClientAuthentication, s
         // Section 2.2.1: a server need not be able to revoke every kind of token.
         if (status === 400 && error === 'unsupported_token_type')
           return { kind: 'refused', detail: 'it does not revoke tokens of this type' };
-        return { kind: 'away', detail: `the answer has status ${status}` };
+        const concerns = SERVER_TROUBLE.has(status) || status >= 500 ? 'server' : 'token';
+        return { kind: 'away', detail: `the answer has status ${status}`, concerns };
       } catch (error) {
-        return { kind: 'away', detail: (error as Error).message };
+        return { kind: 'away', detail: (error as Error).message, concerns: 'server' };
       }
     },
   };

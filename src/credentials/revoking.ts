@@ -44,8 +44,8 @@ export function createRevoking(parts: RevokingParts): Revoking {
     waiting: () => errands.list().length,
     seen: (token) => {
       if (!revocations.has(token.issuer)) return;
-      const isNew = known.add(token);
-      if (!isNew || !token.is_to_be_revoked) return;
+      // An end that comes by itself stands in no log: the first use after it says so.
+      if (known.add(token) === 'told' || !token.is_to_be_revoked) return;
       void entrust(token).then(telling.wake);
     },
     close: () => {

@@ -69,18 +69,27 @@ export function createTelling(parts: TellingParts): {
   };
 }
 
+/** One time through what stands in the outbox. */
+interface Round {
+  /** Issuers whose servers are away: the rest of theirs waits. */
+  readonly away: Set<string>;
+  /** Why something is still to be told. */
+  why: string | undefined;
+}
+
 /** Why something is still to be told; undefined where nothing is. */
 async function tellAll(parts: TellingParts): Promise<string | undefined> {
   const { errands } = parts;
-  const away = new Map<string, string>();
+  const round: Round = { away: new Set(), why: undefined };
   const noted = new Map<string, { readonly task: Task; readonly numbers: number[] }>();
   for (const { number, text } of errands.list()) {
     const task = readErrand(text);
-    const outcome = task === undefined ? 'lost' : await tellOne(task, away, parts);
-    if (outcome === undefined) continue;
+    if (task !== undefined && round.away.has(task.issuer)) continue;
+    const outcome = task === undefined ? 'lost' : await tellOne(task, round, parts);
     parts.told(outcome);
+    if (outcome === 'away') continue;
     if (outcome !== 'revoked' || task === undefined) {
-      if (outcome !== 'away') await errands.done(number);
+      await errands.done(number);
       continue;
     }
     const name = JSON.stringify([task.mandate, task.issuer]);
@@ -90,21 +99,19 @@ async function tellAll(parts: TellingParts): Promise<string | undefined> {
   }
   for (const { task, numbers } of noted.values()) {
     const why = await note(task, numbers.length, parts);
-    if (why !== undefined) away.set(task.mandate, why);
+    if (why !== undefined) round.why = why;
     else for (const number of numbers) await errands.done(number);
   }
-  return away.values().next().value;
+  return round.why;
 }
 
 type Told = Parameters<TellingParts['told']>[0];
 
-/** undefined where its server was away just now. */
 async function tellOne(
   { issuer, sealed, expires_at_ms }: Task,
-  away: Map<string, string>,
+  round: Round,
   { revocations, now, complain }: TellingParts,
-): Promise<Told | undefined> {
-  if (away.has(issuer)) return undefined;
+): Promise<Told> {
   const at = now();
   if (at.wall_ms >= expires_at_ms) return 'expired';
   const revocation = revocations.get(issuer);
@@ -117,7 +124,10 @@ async function tellOne(
   }
   const revoked = await revocation.revoke(token, at);
   if (revoked.kind === 'refused') complain(`${issuer} does not revoke a token: ${revoked.detail}`);
-  if (revoked.kind === 'away') away.set(issuer, revoked.detail);
+  if (revoked.kind === 'away') {
+    round.why = revoked.detail;
+    if (revoked.concerns === 'server') round.away.add(issuer);
+  }
   return revoked.kind;
 }
 
