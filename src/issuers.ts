@@ -135,7 +135,7 @@ export async function openRevocations(
     const client = await clientOf(revocation, issuer, `${key}.${index}.revocation`);
     // What stands on disk is of no use without what this client proves itself with.
     const secret = revocation.client_secret_file ?? revocation.private_key_file ?? revocation.tls!.key;
-    const sealing = createSealing(readBounded(secret, 'the secret'));
+    const sealing = createSealing(readBounded(secret, 'the secret').trim());
     return [[issuer, createRevocation(posterOf(revocation), client, sealing)] as const];
   });
   return new Map((await Promise.all(opened)).flat());

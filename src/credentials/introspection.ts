@@ -72,8 +72,10 @@ export function createIntrospection(parts: IntrospectionParts): Introspection {
       settle(undefined);
       return said.active === true ? { kind: 'active', claims: said, asked } : { kind: 'inactive', asked };
     } catch (error) {
-      settle((error as Error).message);
-      return { kind: 'away', detail: failure!, asked };
+      const detail = (error as Error).message;
+      // A refusal of this one token says nothing of the others: who shows what is none must not raise an alarm.
+      if (!(error instanceof RefusedToken)) settle(detail);
+      return { kind: 'away', detail, asked };
     }
   };
   const begin = (token: string, key: string): Promise<Introspected> => {
@@ -101,6 +103,8 @@ export function createIntrospection(parts: IntrospectionParts): Introspection {
   };
 }
 
+class RefusedToken extends Error {}
+
 async function introspect(
   token: string,
   { poster, client, signed_by }: IntrospectionParts,
@@ -112,6 +116,7 @@ async function introspect(
     { ...form, token, token_type_hint: 'access_token' },
     { ...headers, accept },
   );
+  if (answer.status === 400) throw new RefusedToken('the issuer does not take the token');
   if (answer.status !== 200) throw new Error(`the answer has status ${answer.status}`);
   const said =
     signed_by === undefined ? plain(answer) : await signed(answer, client.client_id, signed_by, at);

@@ -30,37 +30,54 @@ export interface Poster {
 }
 
 const MAX_BYTES = 1024 * 1024;
-const MAX_SOCKETS = 32;
+const MAX_SOCKETS = 64;
 
 export function createPoster({ url, tls, deadline_ms }: Endpoint): Poster {
   const isPlain = url.startsWith('http:');
   const settings = { keepAlive: true, maxSockets: MAX_SOCKETS };
   const agent: PlainAgent = isPlain ? new HttpAgent(settings) : new SecureAgent({ ...settings, ...tls });
   const send = isPlain ? plainRequest : secureRequest;
+  const attempt = (body: string, headers: Readonly<Record<string, string>>, signal: AbortSignal) => {
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+    const sent = send(url, { method: 'POST', agent, signal, headers });
+    sent.on('error', (error) => reject(sent.reusedSocket && isReset(error) ? new StaleConnection() : error));
+    sent.on('response', (response) => void read(response).then(resolve, reject));
+    sent.end(body);
+    return promise;
+  };
   return {
-    post: (form, headers) => {
+    post: async (form, headers) => {
       const body = new URLSearchParams(form).toString();
-      const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+      const own = {
+        ...headers,
+        'content-type': 'application/x-www-form-urlencoded',
+        'content-length': String(Buffer.byteLength(body)),
+      };
       const signal = AbortSignal.timeout(deadline_ms);
-      const sent = send(url, {
-        method: 'POST',
-        agent,
-        signal,
-        headers: {
-          ...headers,
-          'content-type': 'application/x-www-form-urlencoded',
-          'content-length': Buffer.byteLength(body),
-        },
-      });
-      const fail = (error: Error): void =>
-        reject(new Error(signal.aborted ? `no answer in ${deadline_ms} ms` : error.message));
-      sent.on('error', fail);
-      sent.on('response', (response) => void read(response).then(resolve, fail));
-      sent.end(body);
-      return promise;
+      try {
+        return await attempt(body, own, signal).catch((error: unknown) => {
+          // The server closed the connection while it was idle, and has not seen what was sent.
+          if (error instanceof StaleConnection) return attempt(body, own, signal);
+          throw error;
+        });
+      } catch (error) {
+        throw new Error(signal.aborted ? `no answer in ${deadline_ms} ms` : (error as Error).message, {
+          cause: error,
+        });
+      }
     },
     close: () => agent.destroy(),
   };
+}
+
+class StaleConnection extends Error {
+  constructor() {
+    super('the connection was closed');
+  }
+}
+
+function isReset(error: Error): boolean {
+  return ['ECONNRESET', 'EPIPE'].includes((error as NodeJS.ErrnoException).code ?? '');
 }
 
 async function read(response: IncomingMessage): Promise<Answer> {

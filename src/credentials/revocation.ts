@@ -19,8 +19,8 @@ export interface Revocation {
   readonly close: () => void;
 }
 
-/** Who we are is not believed, or we ask too much: that is not the token's doing. */
-const SERVER_TROUBLE = new Set([401, 403, 429]);
+/** Who we are is not believed, or we ask too much: that is not the token's doing. Any other status may be. */
+const SERVER_TROUBLE = new Set([401, 403, 429, 503]);
 
 export function createRevocation(poster: Poster, client: ClientAuthentication, sealing: Sealing): Revocation {
   return {
@@ -39,7 +39,7 @@ export function createRevocation(poster: Poster, client: ClientAuthentication, s
         // Section 2.2.1: a server need not be able to revoke every kind of token.
         if (status === 400 && error === 'unsupported_token_type')
           return { kind: 'refused', detail: 'it does not revoke tokens of this type' };
-        const concerns = SERVER_TROUBLE.has(status) || status >= 500 ? 'server' : 'token';
+        const concerns = SERVER_TROUBLE.has(status) ? 'server' : 'token';
         return { kind: 'away', detail: `the answer has status ${status}`, concerns };
       } catch (error) {
         return { kind: 'away', detail: (error as Error).message, concerns: 'server' };

@@ -18,6 +18,7 @@ export interface Revoking extends TokenRevoking {
 }
 
 const PAGE = 256;
+const RETRY_MS = 1000;
 
 export function createRevoking(parts: RevokingParts): Revoking {
   const { errands, revocations, complain } = parts;
@@ -27,15 +28,14 @@ export function createRevoking(parts: RevokingParts): Revoking {
   const entrust = async (token: SeenToken): Promise<void> => {
     known.forget(token.mandate, token.token);
     const { sealing } = revocations.get(token.issuer)!;
-    const isKept = await errands.entrust(errandOf(token, sealing.seal(token.token)));
+    const isKept = await errands.entrust(errandOf(token, sealing.seal(token.token), parts.now()));
     // Its mandate denies it all the same; what is lost is that others hear of it.
     if (!isKept) parts.told('lost');
     if (!isKept) complain('a token of a mandate that ended cannot be put into the outbox');
   };
   const end = async (mandate: string): Promise<void> => {
-    const tokens = known.of(mandate);
-    if (tokens.length === 0 || !(await isToBeRevoked(mandate, parts))) return;
-    await Promise.all(tokens.map(entrust));
+    if (known.of(mandate).length === 0 || !(await isToBeRevoked(mandate, parts))) return;
+    await Promise.all(known.of(mandate).map(entrust));
     telling.wake();
   };
   const stopFollowing = follow(parts, known, end);
@@ -58,7 +58,8 @@ export function createRevoking(parts: RevokingParts): Revoking {
 /** A record may spare tokens (`revocation`), and an end by itself needs nobody to be told. */
 async function isToBeRevoked(mandate: string, { store }: RevokingParts): Promise<boolean> {
   const read = await store.lineage(mandate, true);
-  if (!read.ok || read.lineage === undefined) return true;
+  // What cannot be read now may be alive: the next use of its tokens tells.
+  if (!read.ok || read.lineage === undefined) return false;
   const { state, revocation } = ownOf(read.lineage);
   return stopFor(state, revocation).revoke_tokens;
 }
@@ -72,14 +73,16 @@ function follow(
   let place: LogPlace | undefined = store.figures().position;
   let isReading = false;
   let isAsked = false;
+  let timer: NodeJS.Timeout | undefined;
   const read = async (): Promise<void> => {
     if (place === undefined) place = store.figures().position;
     for (; place !== undefined;) {
       const page = await store.entriesAfter(place, PAGE);
       if (!page.ok) {
         // Entries that are gone may have been ends: all that are known are looked at.
-        if (page.refused === 'not_found') place = store.figures().position;
-        if (page.refused === 'not_found') for (const mandate of known.mandates()) await end(mandate);
+        if (page.refused !== 'not_found') return later();
+        place = store.figures().position;
+        for (const mandate of known.mandates()) await end(mandate);
         return;
       }
       const last = page.entries.at(-1);
@@ -99,5 +102,14 @@ function follow(
     }
     isReading = false;
   };
-  return store.onCommit(() => void wake());
+  /** No other commit may come that would have it looked at. */
+  const later = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => void wake(), RETRY_MS).unref();
+  };
+  const stop = store.onCommit(() => void wake());
+  return () => {
+    stop();
+    clearTimeout(timer);
+  };
 }

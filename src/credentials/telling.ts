@@ -2,7 +2,7 @@
 import type { Errands, MandateStore, SeenToken } from '../check/ports.ts';
 import { type Json, isObject, parseJson } from '../core/json.ts';
 import type { Party } from '../core/mandate/record.ts';
-import type { Now } from '../core/time.ts';
+import type { Instant, Now } from '../core/time.ts';
 import type { Revocation } from './revocation.ts';
 
 export interface TellingParts {
@@ -20,6 +20,8 @@ export interface TellingParts {
 
 const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 60_000;
+/** A token without an end that its server never takes does not stand in the outbox for ever. */
+const GIVE_UP_MS = 7 * 24 * 3_600_000;
 
 /** Tells the servers what stands in the outbox, again and again where it must. */
 export function createTelling(parts: TellingParts): {
@@ -152,7 +154,12 @@ interface Task {
   readonly expires_at_ms: number;
 }
 
-export function errandOf({ mandate, issuer, expires_at_ms }: SeenToken, sealed: string): string {
+export function errandOf(
+  { mandate, issuer, expires_at_ms: own_end_ms }: SeenToken,
+  sealed: string,
+  { wall_ms }: Instant,
+): string {
+  const expires_at_ms = Math.min(own_end_ms, wall_ms + GIVE_UP_MS);
   return JSON.stringify({ kind: 'revoke_token', mandate, issuer, expires_at_ms, sealed });
 }
 
