@@ -1,5 +1,5 @@
 /** docs/credentials.md and the README are true: each configuration in them starts, with what it names beside it. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,12 +38,22 @@ policies: { cedar: ${JSON.stringify(join(ROOT, 'policies/cedar'))} }
 actions: ${JSON.stringify(join(ROOT, 'policies/actions.yaml'))}
 `;
 
+test('the README`s own', async () => {
+  const yaml = /```yaml\n(# mandated\.yaml\n[^]*?)```/.exec(
+    readFileSync(join(ROOT, 'README.md'), 'utf8'),
+  )?.[1];
+  cpSync(join(ROOT, 'policies'), join(folder, 'policies'), { recursive: true });
+  await starts(yaml!);
+});
+
 test('there is one for every kind', () => expect(EXAMPLES).toHaveLength(8));
 
-test.each(EXAMPLES)('%s', async (_, yaml) => {
+test.each(EXAMPLES)('%s', (_, yaml) => starts(FRAME + yaml));
+
+async function starts(yaml: string): Promise<void> {
   const file = join(folder, 'mandated.yaml');
-  writeFileSync(file, FRAME + yaml);
+  writeFileSync(file, yaml);
   expect(readConfig(file, { is_dev: false }).credentials.length).toBeGreaterThan(0);
   const { code, stderr } = await mandated('check', '--config', file);
   expect([code, stderr.includes('expected')]).toEqual([0, false]);
-});
+}
