@@ -2,7 +2,7 @@
  * Who acts behind a token: the chain of its `act` claim (RFC 8693 section 4.1), and whether it fits the mandate that it
  * is used under (design/2, One decision). A chain names who acted; it grants nothing.
  */
-import { type Json, type JsonObject, isObject, member } from './json.ts';
+import { type Json, type JsonObject, isName, isObject, member } from './json.ts';
 import { readDelegation } from './mandate/delegation.ts';
 import type { AuthorityEntry, MandateRecord, Party } from './mandate/record.ts';
 import { type Lineage, ownOf } from './mandate/life.ts';
@@ -19,11 +19,10 @@ export type ReadChain =
   | {
       readonly ok: true;
       readonly chain: Chain;
-      /** `cnf` of the current actor: the key that it holds. */ readonly cnf?: Json;
+      /** `cnf` of the current actor: the key that it holds. */
+      readonly cnf?: Json;
     }
   | { readonly ok: false; readonly detail: string };
-
-const MAX_NAME_LENGTH = 512;
 
 /** Reads `act`, outermost current, at most `max_depth` long. `iss` is the token's where an actor has none. */
 export function readActors(act: Json | undefined, iss: string, max_depth: number): ReadChain {
@@ -45,10 +44,6 @@ function readActor(value: JsonObject, token_iss: string): Actor | undefined {
   if (!isName(sub) || !isName(iss)) return undefined;
   if (sub_profile === undefined) return { iss, sub };
   return isName(sub_profile) ? { iss, sub, sub_profile } : undefined;
-}
-
-function isName(value: Json | undefined): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= MAX_NAME_LENGTH && value.isWellFormed();
 }
 
 /** Who acts now: the last of the chain, or the client where there is none. */

@@ -41,7 +41,7 @@ function scan(text: string, max_depth: number): string | undefined {
       // A lone surrogate has no UTF-8 form, hence no canonical one.
       if (!(JSON.parse(text.slice(at, end)) as string).isWellFormed()) return 'a string is not Unicode text';
       const scope = names.at(-1);
-      if (scope !== undefined && isName(text, end)) {
+      if (scope !== undefined && isMemberName(text, end)) {
         const name = JSON.parse(text.slice(at, end)) as string;
         if (scope.has(name)) return 'a member name occurs twice';
         // What copies the object would lose it, or worse.
@@ -67,7 +67,7 @@ function endOfString(text: string, start: number): number {
   return at + 1;
 }
 
-function isName(text: string, end: number): boolean {
+function isMemberName(text: string, end: number): boolean {
   let at = end;
   while (text[at] === ' ' || text[at] === '\t' || text[at] === '\n' || text[at] === '\r') at += 1;
   return text[at] === ':';
@@ -80,6 +80,13 @@ export function canonicalJson(value: Json): string {
 
 export function isObject(value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+const MAX_NAME_LENGTH = 512;
+
+/** What may name somebody or something: text of at most 512 characters, and some. */
+export function isName(value: Json | undefined): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= MAX_NAME_LENGTH && value.isWellFormed();
 }
 
 /** An own member, or undefined: `constructor` is a name like any other. */

@@ -1,8 +1,8 @@
 /** JWT access tokens (RFC 9068) verified as RFC 8725 advises: explicit algorithms, type, issuer and audience. */
 import { type JWTHeaderParameters, errors, jwtVerify } from 'jose';
-import type { JsonObject } from '../core/json.ts';
+import { type JsonObject, isName } from '../core/json.ts';
 import type { Instant } from '../core/time.ts';
-import { type Read, type Refusal, isName, readClaims, unusable } from './claims.ts';
+import { type Read, type Refusal, readClaims, unusable } from './claims.ts';
 import type { TokenIssuer, TokenRules } from './issuer.ts';
 import { mediaType, readJws } from './jws.ts';
 import type { Keys } from './keys.ts';

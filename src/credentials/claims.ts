@@ -2,7 +2,7 @@
 import { readActors } from '../core/actors.ts';
 import { type Confirmation, isSameHolder, readConfirmation } from '../core/confirmation.ts';
 import type { CredentialFact, UsableCredential } from '../core/credential.ts';
-import type { Json, JsonObject } from '../core/json.ts';
+import { type Json, type JsonObject, isName } from '../core/json.ts';
 import { parseMissionClaim } from '../core/reference.ts';
 import type { Instant } from '../core/time.ts';
 import type { TokenIssuer, TokenRules } from './issuer.ts';
@@ -23,7 +23,6 @@ export type Refusal = Exclude<CredentialFact, UsableCredential>;
 
 export type Read = Stated | Refusal;
 
-const MAX_NAME_LENGTH = 512;
 /** The last second that RFC 3339 can write. */
 const MAX_NUMERIC_DATE = 253_402_300_799;
 
@@ -88,10 +87,6 @@ function readTimes(
   if (isDate(nbf) && nbf > now_s + clock_tolerance_s) return unusable('the token does not count yet');
   if (!isDate(exp)) return otherwise ?? unusable('the token has no end');
   return exp <= now_s - clock_tolerance_s ? unusable('the token has expired') : exp * 1000;
-}
-
-export function isName(value: Json | undefined): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= MAX_NAME_LENGTH && value.isWellFormed();
 }
 
 function isDate(value: Json | undefined): value is number {

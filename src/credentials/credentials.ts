@@ -33,8 +33,6 @@ export function createCredentials(parts: CredentialsParts): Credentials & TokenI
   const tolerance_ms = parts.clock_tolerance_s * 1000;
   const introspecting = [...parts.issuers.values()].filter(isIntrospecting);
   const verifyProof = createProofVerifier({ ...parts, memory: parts.proofs });
-  /** One showing of a proof is judged once, however many checks it is for: a second look would find it replayed. */
-  const judged = new WeakMap<ShownToken, CredentialFact | Promise<CredentialFact>>();
 
   const recall = (key: string, at: Instant, is_current: boolean): Verified | undefined => {
     const known = remembered.get(key);
@@ -97,11 +95,7 @@ export function createCredentials(parts: CredentialsParts): Credentials & TokenI
     shown: ShownToken,
     at: Instant,
   ): CredentialFact | Promise<CredentialFact> => {
-    if ('verdict' in read) return read;
-    if (read.confirmation.jkt === undefined) return confirmHolder(read, shown, verifyProof, at);
-    const known = judged.get(shown) ?? confirmHolder(read, shown, verifyProof, at);
-    judged.set(shown, known);
-    return known;
+    return 'verdict' in read ? read : confirmHolder(read, shown, verifyProof, at);
   };
 
   return {

@@ -2,7 +2,7 @@
 import { hash } from 'node:crypto';
 import { jwtVerify } from 'jose';
 import { type Json, type JsonObject, isObject, member, parseJson } from '../core/json.ts';
-import type { Instant, Now } from '../core/time.ts';
+import { type Instant, type Now, elapsed } from '../core/time.ts';
 import { type ClientAuthentication, authenticate } from './client-authentication.ts';
 import { mediaType, readJws } from './jws.ts';
 import type { Keys } from './keys.ts';
@@ -52,6 +52,7 @@ const MAX_ANSWER_AGE_S = 60;
 
 /** The question about a token that is under way, and the one that begins when it has ended. */
 interface Slots {
+  readonly asked: Instant;
   readonly now: Promise<Introspected>;
   next?: Promise<Introspected>;
 }
@@ -65,8 +66,7 @@ export function createIntrospection(parts: IntrospectionParts): Introspection {
     if (why === undefined && failure !== undefined) complain('tokens can be introspected again');
     failure = why;
   };
-  const send = async (token: string): Promise<Introspected> => {
-    const asked = now();
+  const send = async (token: string, asked: Instant): Promise<Introspected> => {
     try {
       const said = await introspect(token, parts, asked);
       settle(undefined);
@@ -79,7 +79,8 @@ export function createIntrospection(parts: IntrospectionParts): Introspection {
     }
   };
   const begin = (token: string, key: string): Promise<Introspected> => {
-    const slots: Slots = { now: send(token) };
+    const asked = now();
+    const slots: Slots = { asked, now: send(token, asked) };
     underWay.set(key, slots);
     void slots.now.then(() => {
       if (slots.next === undefined) underWay.delete(key);
@@ -93,7 +94,7 @@ export function createIntrospection(parts: IntrospectionParts): Introspection {
     ask: (token, is_current) => {
       const key = hash('sha256', token, 'base64url');
       const slots = underWay.get(key);
-      if (slots !== undefined && !is_current) return slots.now;
+      if (slots !== undefined && !is_current && elapsed(slots.asked, now()) <= cache_ms) return slots.now;
       // Answers come in the order of their questions, so that an older one never undoes a newer.
       if (slots !== undefined) return (slots.next ??= slots.now.then(() => begin(token, key)));
       if (underWay.size < MAX_UNDER_WAY) return begin(token, key);

@@ -12,14 +12,21 @@ export interface KnownTokens {
 
 /** The one that was seen first goes when another comes: it is the one most likely to have run out. */
 export const MAX_KNOWN_TOKENS = 20_000;
+/** Of all of them together: one may be sixteen thousand characters long. */
+const MAX_CHARACTERS = 32 * 1024 * 1024;
 
-export function createKnownTokens(max_tokens = MAX_KNOWN_TOKENS): KnownTokens {
+export function createKnownTokens(
+  max_tokens = MAX_KNOWN_TOKENS,
+  max_characters = MAX_CHARACTERS,
+): KnownTokens {
   /** By digest, in the order in which they were seen; one that was told of is kept without its token. */
   const tokens = new Map<string, SeenToken | undefined>();
   const byMandate = new Map<string, Set<string>>();
+  let characters = 0;
   const drop = (digest: string): void => {
     const token = tokens.get(digest);
     if (token !== undefined) unlink(token.mandate, digest);
+    characters -= token?.token.length ?? 0;
     tokens.delete(digest);
   };
   const unlink = (mandate: string, digest: string): void => {
@@ -31,7 +38,11 @@ export function createKnownTokens(max_tokens = MAX_KNOWN_TOKENS): KnownTokens {
     add: (token) => {
       const digest = digestOf(token);
       if (tokens.has(digest)) return tokens.get(digest) === undefined ? 'told' : 'known';
-      if (tokens.size >= max_tokens) drop(tokens.keys().next().value!);
+      characters += token.token.length;
+      for (const oldest of tokens.keys()) {
+        if (tokens.size < max_tokens && characters <= max_characters) break;
+        drop(oldest);
+      }
       tokens.set(digest, token);
       const own = byMandate.get(token.mandate) ?? new Set();
       byMandate.set(token.mandate, own.add(digest));
@@ -40,6 +51,7 @@ export function createKnownTokens(max_tokens = MAX_KNOWN_TOKENS): KnownTokens {
     forget: (mandate, token) => {
       const digest = digestOf({ mandate, token });
       unlink(mandate, digest);
+      characters -= tokens.get(digest)?.token.length ?? 0;
       tokens.set(digest, undefined);
     },
     of: (mandate) =>

@@ -6,6 +6,7 @@ import {
   request as plainRequest,
 } from 'node:http';
 import { Agent as SecureAgent, request as secureRequest } from 'node:https';
+import { boundedText } from './bounded-text.ts';
 
 export interface Endpoint {
   readonly url: string;
@@ -21,7 +22,7 @@ export interface Answer {
 }
 
 export interface Poster {
-  /** Rejects where there is no answer of at most `MAX_BYTES` in time; the message says why, and holds nothing that was sent. */
+  /** Rejects where there is no answer of at most 1 MiB in time; the message says why, and holds nothing that was sent. */
   readonly post: (
     form: Readonly<Record<string, string>>,
     headers: Readonly<Record<string, string>>,
@@ -29,7 +30,6 @@ export interface Poster {
   readonly close: () => void;
 }
 
-const MAX_BYTES = 1024 * 1024;
 const MAX_SOCKETS = 64;
 
 export function createPoster({ url, tls, deadline_ms }: Endpoint): Poster {
@@ -81,15 +81,6 @@ function isReset(error: Error): boolean {
 }
 
 async function read(response: IncomingMessage): Promise<Answer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of response) {
-    const bytes = chunk as Buffer;
-    length += bytes.length;
-    // Leaving the loop destroys the stream, so nothing more is read.
-    if (length > MAX_BYTES) throw new Error(`the answer is larger than ${MAX_BYTES} bytes`);
-    chunks.push(bytes);
-  }
   const content_type = (response.headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase();
-  return { status: response.statusCode ?? 0, content_type, body: Buffer.concat(chunks).toString('utf8') };
+  return { status: response.statusCode ?? 0, content_type, body: await boundedText(response) };
 }

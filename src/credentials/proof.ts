@@ -37,10 +37,26 @@ const MAX_PROOF_LENGTH = 8192;
 const invalid = (detail: string): ProofResult => ({ kind: 'invalid', detail });
 
 /**
+ * One showing of a proof is judged once, however many checks it is for: a second look would find it replayed. What the
+ * token says is not kept with it, which is looked at anew.
+ */
+export function createProofVerifier(rules: ProofRules): VerifyProof {
+  const look = createLooking(rules);
+  const judged = new WeakMap<ShownToken, { readonly jkt: string; readonly result: Promise<ProofResult> }>();
+  return (shown, jkt, issuer, at) => {
+    const known = judged.get(shown);
+    if (known?.jkt === jkt) return known.result;
+    const result = look(shown, jkt, issuer, at);
+    judged.set(shown, { jkt, result });
+    return result;
+  };
+}
+
+/**
  * Cheap looks come first, and the key must be the token's before anything is computed with it; last, and only of a
  * proof that is good, whether it was shown before.
  */
-export function createProofVerifier(rules: ProofRules): VerifyProof {
+function createLooking(rules: ProofRules): VerifyProof {
   const read = createKeyReader();
   return async (shown, jkt, issuer, at) => {
     const { proof, target } = shown.beside;
@@ -163,7 +179,7 @@ function createKeyReader(): (header: Jws['header'], jkt: string) => Promise<Cryp
         return 'the proof is by another key than the token is bound to';
       const key = known.get(name) ?? (await importJWK(own, alg as string));
       if (key instanceof Uint8Array) return 'the proof`s key is not of its algorithm';
-      if (known.size >= MAX_KEYS) known.delete(known.keys().next().value!);
+      if (!known.has(name) && known.size >= MAX_KEYS) known.delete(known.keys().next().value!);
       known.set(name, key);
       return key;
     } catch {

@@ -4,6 +4,7 @@
  */
 import type { JWTHeaderParameters } from 'jose';
 import { type Instant, type Now, elapsed } from '../core/time.ts';
+import { boundedText } from './bounded-text.ts';
 import { type FoundKey, type KeySet, type Keys, readKeySet } from './keys.ts';
 
 export interface RemoteKeysOptions {
@@ -17,7 +18,6 @@ export interface RemoteKeysOptions {
 }
 
 const FETCH_TIMEOUT_MS = 5000;
-const MAX_BYTES = 1024 * 1024;
 const FIRST_RETRY_MS = 1000;
 
 interface Held {
@@ -108,20 +108,7 @@ async function fetchKeySet(options: RemoteKeysOptions): Promise<KeySet> {
     await response.body?.cancel();
     throw new Error(`the answer has status ${response.status}`);
   }
-  const read = readKeySet(await boundedText(response));
+  const read = readKeySet(response.body === null ? '' : await boundedText(response.body));
   if (!read.ok) throw new Error(read.error);
   return read.keySet;
-}
-
-async function boundedText(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of response.body ?? []) {
-    const bytes = chunk as Uint8Array;
-    length += bytes.length;
-    // Leaving the loop cancels the stream, so nothing more is read.
-    if (length > MAX_BYTES) throw new Error(`the answer is larger than ${MAX_BYTES} bytes`);
-    chunks.push(bytes);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }

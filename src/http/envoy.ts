@@ -110,9 +110,10 @@ function readMessage(
 ): HttpRequest {
   const authorization = headerValues(headers, 'authorization');
   const host = headerValues(headers, 'host');
-  const why = malformed ?? ambiguity(headers, authorization, host);
+  const proofs = headerValues(headers, 'dpop');
+  const why = malformed ?? ambiguity(headers, authorization, host, proofs);
   const { repeat } = repeatOf(headers, door);
-  const beside = besideOf(method, target, host[0], headers, door, repeat);
+  const beside = besideOf(method, target, host[0], proofs, headers, door, repeat);
   return {
     door: 'envoy',
     check_point: 'request',
@@ -135,21 +136,21 @@ function besideOf(
   method: string,
   target: string,
   host: string | undefined,
+  [proof]: readonly string[],
   headers: readonly string[],
   { scheme, reads_certificates }: EnvoyDoor,
   repeat: Repeat | undefined,
 ): Beside {
-  const [proof] = headerValues(headers, 'dpop');
   const certificate_sha256 = reads_certificates
     ? readForwardedCertificate(headerValues(headers, CLIENT_CERTIFICATE))
     : undefined;
   const { text: id, lifetime_ms } = repeat?.key ?? {};
+  const by_certificate = certificate_sha256 === undefined ? {} : { certificate_sha256 };
+  if (proof === undefined || host === undefined) return by_certificate;
   return {
-    ...(proof === undefined ? {} : { proof }),
-    ...(certificate_sha256 === undefined ? {} : { certificate_sha256 }),
-    ...(host === undefined
-      ? {}
-      : { target: { method, url: `${scheme}://${host}${splitTarget(target).path}` } }),
+    ...by_certificate,
+    proof,
+    target: { method, url: `${scheme}://${host}${splitTarget(target).path}` },
     ...(id === undefined || lifetime_ms === undefined ? {} : { request: { id, lifetime_ms } }),
   };
 }
@@ -172,10 +173,10 @@ function ambiguity(
   headers: readonly string[],
   authorization: readonly string[],
   host: readonly string[],
+  proofs: readonly string[],
 ): string | undefined {
   if (authorization.length > 1 || authorization.some(isJoinedAuthorization))
     return 'two authorization headers';
-  const proofs = headerValues(headers, 'dpop');
   // A compact JWS has no comma: one that has is two, joined by some hop.
   if (proofs.length > 1 || proofs.some((proof) => proof.includes(','))) return 'two dpop headers';
   if (headerValues(headers, CLIENT_CERTIFICATE).length > 1) return 'two client certificate headers';

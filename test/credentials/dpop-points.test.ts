@@ -1,32 +1,21 @@
 /** DPoP at the check points: nonces, classes that demand a proof, one showing for one question, and nothing in the logs. */
 import { randomUUID } from 'node:crypto';
 import { generateKeyPair, generateProof, calculateThumbprint } from 'dpop';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { JsonObject } from '../../src/core/json.ts';
+import { describe, expect, test } from 'vitest';
 import { type Answered } from '../support/ask.ts';
 import { GIT } from '../support/sidecar.ts';
-import { type Members, makeKey, mintProof, now, sha256 } from './minting.ts';
+import { type Members, now, sha256 } from './minting.ts';
+import { HTU, OF_PUSH, proofStage } from './proof-stage.ts';
 import {
-  CONTENTS,
   PUSH_ASKED,
   PUSH_AT_ENVOY,
-  REFS,
   RESOURCE,
-  type Served,
-  type Showing,
   challengesOf,
-  envoyDoor,
   expectRefused,
-  mandateOf,
-  nativeDoor,
   outcomeOf,
   partOf,
-  serve,
-  tokenOf,
 } from './serving.ts';
 
-const HOLDER = makeKey();
-const HTU = `${GIT}${CONTENTS}`;
 const ISSUERS = {
   supported: { dpop: 'supported' },
   required: { dpop: 'required' },
@@ -35,21 +24,7 @@ const ISSUERS = {
   guarded: { dpop: 'supported', require_proof: ['irreversible_action'] },
 };
 
-let served: Served;
-const records: Record<string, JsonObject> = {};
-
-beforeAll(async () => {
-  served = await serve({ issuers: ISSUERS });
-  for (const name of Object.keys(ISSUERS)) records[name] = await mandateOf(served, name);
-});
-afterAll(() => served.discard());
-
-const token = (name: string, claims: Members = {}): string => tokenOf(name, records[name]!, claims);
-const bound = (name: string): string => token(name, { cnf: { jkt: HOLDER.jkt } });
-const proofOf = (of: string, claims: Members = {}): string => mintProof(of, HOLDER, claims);
-const atEnvoy = (showing: Showing, at = served): Promise<Answered> => envoyDoor(at, showing);
-const atNative = (showing: Showing, at = served): Promise<Answered> => nativeDoor(at, showing);
-const OF_PUSH = { htm: 'POST', htu: `${GIT}${REFS}` };
+const { records, served, token, bound, proofOf, atEnvoy, atNative } = proofStage(ISSUERS);
 
 /** A question that is not about an action. */
 const NOTHING = { action: undefined, resource: undefined } as const;
@@ -223,8 +198,8 @@ test('no token, proof or nonce stands in the operational log or in the decision 
   const of = bound('nonced');
   const proof = proofOf(of);
   const refused = await atEnvoy({ token: of, proof });
-  const told = served.stderr() + JSON.stringify(served.decisions());
+  const told = served().stderr() + JSON.stringify(served().decisions());
   for (const secret of [of, proof, of.split('.')[2]!, proof.split('.')[2]!])
     expect(told).not.toContain(secret);
-  expect(refused.body.decision_id).toBe(served.decisions().at(-1)?.decision_id);
+  expect(refused.body.decision_id).toBe(served().decisions().at(-1)?.decision_id);
 });

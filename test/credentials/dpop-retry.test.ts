@@ -3,43 +3,26 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as later } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JsonObject } from '../../src/core/json.ts';
-import { type Answered, askEnvoyDoor } from '../support/ask.ts';
+import { askEnvoyDoor } from '../support/ask.ts';
 import { GIT, proposalBody } from '../support/sidecar.ts';
-import { type Members, makeKey, mintProof, mintToken } from './minting.ts';
+import { mintToken } from './minting.ts';
+import { HOLDER, OF_PUSH, proofStage } from './proof-stage.ts';
 import {
   PUSH_AT_ENVOY,
-  REFS,
   type Served,
   type Showing,
   challengesOf,
-  envoyDoor,
   expectRefused,
   issuerOf,
   mandateOf,
-  nativeDoor,
   outcomeOf,
   serve,
   tokenOf,
 } from './serving.ts';
 
-const HOLDER = makeKey();
 const ISSUERS = { required: { dpop: 'required' } };
 
-let served: Served;
-const records: Record<string, JsonObject> = {};
-
-beforeAll(async () => {
-  served = await serve({ issuers: ISSUERS });
-  for (const name of Object.keys(ISSUERS)) records[name] = await mandateOf(served, name);
-});
-afterAll(() => served.discard());
-
-const token = (name: string, claims: Members = {}): string => tokenOf(name, records[name]!, claims);
-const bound = (name: string): string => token(name, { cnf: { jkt: HOLDER.jkt } });
-const proofOf = (of: string, claims: Members = {}): string => mintProof(of, HOLDER, claims);
-const atEnvoy = (showing: Showing, at = served): Promise<Answered> => envoyDoor(at, showing);
-const atNative = (showing: Showing, at = served): Promise<Answered> => nativeDoor(at, showing);
-const OF_PUSH = { htm: 'POST', htu: `${GIT}${REFS}` };
+const { records, bound, proofOf, atEnvoy, atNative } = proofStage(ISSUERS);
 
 describe('`x-request-id`, where the proxy sets it and where it does not', () => {
   let proxied: Served;
@@ -128,7 +111,7 @@ describe('`x-request-id`, where the proxy sets it and where it does not', () => 
   });
 });
 
-test('RFC 9449 section 7.2: where bearer tokens are served too, both are challenged for', async () => {
+test('RFC 9449 section 7.2: where bearer tokens are served() too, both are challenged for', async () => {
   const own = await serve({ issuers: { supported: { dpop: 'supported' } } });
   try {
     const record = await mandateOf(own, 'supported');

@@ -1,28 +1,13 @@
 /** DPoP as it is used: replay (RFC 9449 section 11.1), one header, the scheme, and all that a token is bound to. */
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type Json, type JsonObject, member } from '../../src/core/json.ts';
 import { type Answered } from '../support/ask.ts';
-import { GIT } from '../support/sidecar.ts';
 import { rawRequest } from '../tools/raw.ts';
-import { type Key, type Members, makeKey, mintProof, now } from './minting.ts';
-import {
-  CONTENTS,
-  DOORS,
-  type Served,
-  type Showing,
-  challengesOf,
-  envoyDoor,
-  expectRefused,
-  mandateOf,
-  nativeDoor,
-  outcomeOf,
-  serve,
-  tokenOf,
-} from './serving.ts';
+import { makeKey, mintProof, now } from './minting.ts';
+import { HOLDER, HTU, proofStage } from './proof-stage.ts';
+import { CONTENTS, DOORS, type Showing, challengesOf, expectRefused, outcomeOf } from './serving.ts';
 
-const HOLDER = makeKey();
-const HTU = `${GIT}${CONTENTS}`;
 const ISSUERS = {
   supported: { dpop: 'supported' },
   required: { dpop: 'required' },
@@ -32,20 +17,7 @@ const ISSUERS = {
   guarded: { dpop: 'supported', require_proof: ['irreversible_action'] },
 };
 
-let served: Served;
-const records: Record<string, JsonObject> = {};
-
-beforeAll(async () => {
-  served = await serve({ issuers: ISSUERS });
-  for (const name of Object.keys(ISSUERS)) records[name] = await mandateOf(served, name);
-});
-afterAll(() => served.discard());
-
-const token = (name: string, claims: Members = {}): string => tokenOf(name, records[name]!, claims);
-const bound = (name: string, key: Key = HOLDER): string => token(name, { cnf: { jkt: key.jkt } });
-const proofOf = (of: string, claims: Members = {}, key: Key = HOLDER): string => mintProof(of, key, claims);
-const atEnvoy = (showing: Showing, at = served): Promise<Answered> => envoyDoor(at, showing);
-const atNative = (showing: Showing, at = served): Promise<Answered> => nativeDoor(at, showing);
+const { records, served, token, bound, proofOf, atEnvoy, atNative } = proofStage(ISSUERS);
 
 describe('RFC 9449 section 11.1: a proof is used once', () => {
   const doors = Object.entries(DOORS);
@@ -56,17 +28,17 @@ describe('RFC 9449 section 11.1: a proof is used once', () => {
   test.each(pairs)('the same proof at %s and then at %s is a replay', async (_, __, first, second) => {
     const of = bound('supported');
     const proof = proofOf(of);
-    expect(outcomeOf(await first(served, { token: of, proof }))).toBe('allow');
-    expectRefused(await second(served, { token: of, proof }), records.supported!);
-    expect(outcomeOf(await second(served, { token: of, proof: proofOf(of) }))).toBe('allow');
+    expect(outcomeOf(await first(served(), { token: of, proof }))).toBe('allow');
+    expectRefused(await second(served(), { token: of, proof }), records.supported!);
+    expect(outcomeOf(await second(served(), { token: of, proof: proofOf(of) }))).toBe('allow');
   });
 
   test.each(pairs)('the same jti in another proof, at %s and then at %s', async (_, __, first, second) => {
     const of = bound('supported');
     const jti = randomUUID();
-    expect(outcomeOf(await first(served, { token: of, proof: proofOf(of, { jti }) }))).toBe('allow');
+    expect(outcomeOf(await first(served(), { token: of, proof: proofOf(of, { jti }) }))).toBe('allow');
     const later = proofOf(of, { jti, iat: now() - 1 });
-    expectRefused(await second(served, { token: of, proof: later }), records.supported!);
+    expectRefused(await second(served(), { token: of, proof: later }), records.supported!);
   });
 
   test('the same jti with another token of the same key', async () => {
@@ -143,7 +115,7 @@ describe('RFC 9449 section 4.3, item 1: not more than one DPoP header', () => {
     const lines = [`Host: git.example`, `Authorization: DPoP ${of}`, `DPoP: ${one}`];
     const send = async (more: readonly string[]) => {
       const head = [`GET /envoy${CONTENTS} HTTP/1.1`, ...lines, ...more, '', ''].join('\r\n');
-      const { status, body } = await rawRequest(served.check_port, head);
+      const { status, body } = await rawRequest(served().check_port, head);
       return `${status} ${String(member(JSON.parse(body || '{}') as Json, 'reason') ?? '')}`.trim();
     };
     // A line that is folded (RFC 9112 section 5.2) is refused by the parser, or read with a space in it.
